@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix && race
+
+package reactor
+
+// assertOnLoop panics if the caller is not on the connection's loop. Race builds only: it costs a microsecond.
+func (c *Conn) assertOnLoop() {
+	if c.loop.goid.Load() != goroutineID() {
+		panic("reactor: method of Conn called outside its loop; use Conn.Ref and Ref.Do")
+	}
+}

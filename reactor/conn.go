@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"net"
+	"sync/atomic"
+
+	"github.com/quartet-go/quartet/codec"
+	"github.com/valyala/bytebufferpool"
+)
+
+// A Conn is one connection of a loop. It never leaves its loop: every method may be called only on it, that is inside
+// the methods of the connection's Handler, of the handlers of other connections of the loop, or a function given to Ref.Do. Elsewhere use Ref. A Conn is not
+// reused: once ended it stays so, its methods answer net.ErrClosed or do nothing, and its ID and tuple remain readable.
+//
+// No method calls a handler. What a call leads to, Close or Writable say, happens after the running method has returned.
+type Conn struct {
+	loop     *loop
+	handler  Handler
+	listener *Listener
+	input    *bytebufferpool.ByteBuffer // received and unconsumed; nil if there is none
+	output   *outputQueue               // written and not taken by the kernel; nil if there is none
+	rare     *rareState                 // what few connections need, nil until needed
+	tuple    FourTuple
+	id       uint64
+	held     atomic.Int64 // bytes of output queued here or posted by Ref
+	moved    int64        // when a byte last moved, kept for the idle timeout only; see now
+	deadline int64        // when to look again, valid while heapIndex >= 0
+
+	fd        int32
+	room      atomic.Int32 // bytes of memory that input takes
+	heapIndex int32        // place in the loop's deadlines, -1 for none
+	consumed  int32        // bytes at the start of input that the handler consumed
+	seen      int32        // bytes of what is unconsumed that the decoder has examined
+	need      int32        // bytes that must be there before Data is called again
+	holds     int32        // releases outstanding, see Hold
+	ended     atomic.Bool  // Close has been called or is about to be; the only state that others read
+	phase     phase
+	interest  interest
+	flags     flags
+}
+
+// rareState is what only few connections need at a time.
+type rareState struct {
+	cause      error // what Close will get, nil for a plain Close
+	progress   int64 // when the kernel last took output, while some waits
+	lingerEnd  int64 // when lingering ends at the latest
+	lingerLeft int   // bytes that may still be discarded
+}
+
+func (c *Conn) extra() *rareState {
+	if c.rare == nil {
+		c.rare = new(rareState)
+	}
+	return c.rare
+}
+
+// ID names the connection for ever: no other of the same Reactor has it. It is never 0. Any goroutine may call it.
+func (c *Conn) ID() uint64 { return c.id }
+
+// Tuple returns the connection's two addresses, the zero value for a unix connection. Any goroutine may call it.
+func (c *Conn) Tuple() FourTuple { return c.tuple }
+
+// Ref returns the connection's handle for other goroutines. Any goroutine may call it.
+func (c *Conn) Ref() Ref { return Ref{c} }
+
+// Write takes all of p or nothing, and never blocks. What is written while a handler runs gathers and is sent when it returns, or before
+// that when it passes 64 KiB; p is not kept. The count is len(p) or 0.
+// The error is ErrOverflow at MaxOutput, which closes nothing, ErrWriteClosed after CloseWrite, net.ErrClosed after Close, or
+// the socket's own error, after which Close follows.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.assertOnLoop()
+	if err := c.mayWrite(); err != nil {
+		return 0, err
+	}
+	if err := c.write(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Send writes payload framed by enc. Its errors are those of Write and of enc; nothing is written then.
+func (c *Conn) Send(enc codec.Encoder, payload []byte) error {
+	c.assertOnLoop()
+	if err := c.mayWrite(); err != nil {
+		return err
+	}
+	return c.writeFrame(enc, payload)
+}
+
+// Unsent returns how many written bytes the kernel has not taken yet.
+func (c *Conn) Unsent() int {
+	if c.output == nil {
+		return c.gathered()
+	}
+	return c.gathered() + c.output.size
+}
+
+// Blocked says whether output has passed the high-water mark and not yet fallen below the low-water mark. Input is neither delivered nor
+// read meanwhile; Writable tells the end of it. A handler that produces output by itself stops here.
+func (c *Conn) Blocked() bool { return c.flags&fBlocked != 0 }
+
+// Need postpones Data until n bytes are there to be consumed, or the peer's end. It holds for the next call only. More than MaxInput closes the
+// connection with ErrInputLimit.
+func (c *Conn) Need(n int) {
+	c.assertOnLoop()
+	c.need = int32(min(max(n, 0), maxNeed))
+}
+
+// Pause stops delivery and reading, frames already received included, until Resume. The peer's reset is still noticed, its end is not.
+// Pausing twice is pausing once.
+func (c *Conn) Pause() {
+	c.assertOnLoop()
+	c.flags |= fPaused
+	c.touch()
+}
+
+// Resume restarts what Pause stopped. What is unconsumed is delivered in the next turn, without waiting for new bytes.
+func (c *Conn) Resume() {
+	c.assertOnLoop()
+	if c.flags&fPaused != 0 {
+		c.flags &^= fPaused
+		c.continueLater()
+	}
+}
+
+// Close sends what has been written, then closes: no input is delivered any more. The handler's Close follows when the
+// kernel has taken everything, or WriteTimeout passed without progress.
+func (c *Conn) Close() error {
+	c.assertOnLoop()
+	if c.phase != phaseOpen {
+		return net.ErrClosed
+	}
+	c.finish(nil)
+	return nil
+}
+
+// CloseWrite sends what has been written, then shuts down the writing half (shutdown(2)). Input is delivered until the
+// peer's end. Calling it twice is calling it once.
+func (c *Conn) CloseWrite() error {
+	c.assertOnLoop()
+	if c.phase != phaseOpen {
+		return net.ErrClosed
+	}
+	c.flags |= fCloseWrite
+	c.touch()
+	return nil
+}
+
+// Abort drops what was not sent and resets the connection (on unix sockets, closes it). The handler's Close gets ErrAborted, in an *UnsentError
+// if output was left.
+func (c *Conn) Abort() {
+	c.assertOnLoop()
+	c.fail(ErrAborted)
+	c.flags |= fReset
+}
+
+// Hold keeps the connection while an answer to it is being made elsewhere: through the peer's end, even if EOF returned an error, through a drain, and
+// beyond its idle timeout. The function it returns ends that; any goroutine may call it, calls after the first do nothing.
+// Neither Close nor a socket error is held up.
+func (c *Conn) Hold() (release func()) {
+	c.assertOnLoop()
+	c.holds++
+	var released atomic.Bool
+	return func() {
+		if !released.Swap(true) {
+			_ = c.loop.post(task{op: opRelease, c: c}, true)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// stuckAfter is how long Shutdown waits, beyond its context, for loops to come back from their handlers.
+const stuckAfter = 2 * time.Second
+
+// Shutdown stops the reactor gently. What waits in the backlogs is accepted and the listeners are closed; handlers that are Drainers
+// are told. A connection with nothing unconsumed, unsent or held is read once more, what came is served, and it closes; from then on nothing is
+// read. The others finish first: output is sent, held ones are released, half-closed ones are closed by their handlers, paused ones
+// are resumed. One that stopped in the middle of its input closes with ErrShutdown, for the rest is not read. When ctx is done before them, what is left is
+// aborted with ErrShutdown and Shutdown returns an *AbortedError; connections that only linger do not count.
+//
+// When Shutdown returns, every Close has been called and no goroutine, descriptor or timer is left, unless the error
+// says that a loop is stuck in a handler. Called on a loop it returns ErrOnLoop and does nothing. It may be called again; calls wait for the same end.
+func (r *Reactor) Shutdown(ctx context.Context) error {
+	if r.onLoop() {
+		return ErrOnLoop
+	}
+	if r.beginShutdown() {
+		for _, l := range r.loops {
+			_ = l.postLoop(l.drain)
+		}
+	}
+	return r.awaitLoops(ctx)
+}
+
+// Close stops the reactor at once: connections are aborted with ErrShutdown. What Shutdown says of its return holds.
+func (r *Reactor) Close() error {
+	if r.onLoop() {
+		return ErrOnLoop
+	}
+	if r.beginShutdown() {
+		for _, l := range r.loops {
+			_ = l.postLoop(l.cut)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := r.awaitLoops(ctx)
+	if _, aborted := err.(*AbortedError); aborted {
+		return nil // as was asked for
+	}
+	return err
+}
+
+// awaitLoops waits for the loops to end, and makes them when ctx is done.
+func (r *Reactor) awaitLoops(ctx context.Context) error {
+	for _, l := range r.loops {
+		select {
+		case <-l.done:
+		case <-ctx.Done():
+			return r.abort(ctx)
+		}
+	}
+	return r.outcome(ctx)
+}
+
+func (r *Reactor) abort(ctx context.Context) error {
+	for _, l := range r.loops {
+		_ = l.postLoop(l.abortAll)
+	}
+	patience := time.NewTimer(stuckAfter)
+	defer patience.Stop()
+	for _, l := range r.loops {
+		select {
+		case <-l.done:
+		case <-patience.C:
+			return fmt.Errorf("reactor: loop %d is stuck in a handler: %w", l.index, context.Cause(ctx))
+		}
+	}
+	return r.outcome(ctx)
+}
+
+func (r *Reactor) outcome(ctx context.Context) error {
+	if n := r.aborted.Load(); n > 0 {
+		return &AbortedError{Conns: int(n), Cause: context.Cause(ctx)}
+	}
+	return nil
+}
+
+// drain begins the loop's part of Shutdown.
+func (l *loop) drain() {
+	l.draining = true
+	for _, s := range slices.Clone(l.sources) {
+		s.drain()
+	}
+	for _, c := range l.registry.byFD {
+		if c != nil {
+			l.serve(c, (*Conn).drain)
+		}
+	}
+}
+
+// cut begins the loop's part of Close.
+func (l *loop) cut() {
+	l.draining = true
+	for _, s := range slices.Clone(l.sources) {
+		s.closeFD()
+	}
+	l.abortAll()
+}
+
+// abortAll ends every connection now.
+func (l *loop) abortAll() {
+	l.draining = true
+	for _, c := range l.registry.byFD {
+		switch {
+		case c == nil:
+		case c.phase == phaseLingering:
+			c.endLinger()
+		default:
+			l.r.aborted.Add(1)
+			l.serve(c, (*Conn).cutOff)
+		}
+	}
+}
+
+// cutOff is a step: the reactor's patience is over.
+func (c *Conn) cutOff() {
+	c.flags |= fReset
+	c.fail(ErrShutdown)
+}
+
+// drain is a step: Shutdown has begun.
+func (c *Conn) drain() {
+	if c.phase != phaseOpen {
+		return
+	}
+	idle := c.output == nil && c.input == nil && c.holds == 0
+	if d, ok := c.handler.(Drainer); ok {
+		d.Draining(c)
+	}
+	if idle && c.mayRead() {
+		c.read()
+	}
+	c.flags |= fLastRead
+}
+
+// settleShutdown closes a connection that has finished, once nothing more is read.
+func (c *Conn) settleShutdown() {
+	busy := c.output != nil || c.holds > 0 || c.flags&(fEOF|fAgain|fBlocked|fCloseHeld) != 0
+	switch {
+	case c.phase != phaseOpen || busy || c.flags&(fClose|fFailed) != 0:
+	case c.input == nil:
+		c.finish(nil)
+	case c.flags&fPaused == 0:
+		c.finish(ErrShutdown)
+	}
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/valyala/bytebufferpool"
+	"golang.org/x/sys/unix"
+)
+
+// Unconsumed input waits in pooled buffers, given back the moment they are empty. Two pools keep a few bytes from holding a
+// megabyte: a buffer that has been large serves only large leftovers.
+var smallInput, largeInput bytebufferpool.Pool
+
+// smallRoom is the most room that a buffer of the small pool has; append may have rounded headroom up.
+const smallRoom = 2 * headroom
+
+// maxNeed bounds Need: what fits the field.
+const maxNeed = math.MaxInt32
+
+// ready is a step: the poller reported the connection.
+func (c *Conn) ready() {
+	if c.phase == phaseLingering {
+		c.readLinger()
+		return
+	}
+	if edgeTriggered && c.loop.event.read {
+		c.flags |= fReadable
+	}
+	if c.output != nil {
+		c.flushQueue() // room, a hang-up or an error: the write tells which
+		if c.unblock() {
+			c.redeliver()
+		}
+	}
+	reading := c.interest == interestRead || c.interest == interestBoth
+	switch ev := c.loop.event; {
+	case reading && (ev.read || ev.trouble):
+		c.read()
+	case ev.trouble && c.output == nil:
+		c.probe()
+	}
+}
+
+// probe asks the socket for an error while neither reading nor writing would tell.
+func (c *Conn) probe() {
+	errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		c.fail(c.opError("read", "getsockopt", unix.Errno(errno)))
+	}
+}
+
+// mayRead says whether more input may be received now; delivery owed comes first.
+func (c *Conn) mayRead() bool {
+	return c.phase == phaseOpen && c.flags&(fStopped|fEOF|fLastRead|fAgain|fParked) == 0
+}
+
+// read receives once and delivers.
+//
+// Without a leftover the handler sees the loop's own buffer. A small leftover is put in front of what was received there; a large one grows
+// in its own buffer and is received into, so that the bytes of a large frame are copied only as it grows.
+func (c *Conn) read() {
+	if !c.mayRead() {
+		return // the event is older than the state
+	}
+	l := c.loop
+	if l.r.pressed.Load() {
+		l.park(c)
+		return
+	}
+	old, into := c.unconsumed(), l.in[headroom:]
+	large := len(old) > headroom
+	if large {
+		into = c.growInput()
+	}
+	n, errno := recv(int(c.fd), into)
+	switch {
+	case n > 0 && large:
+		c.input.B = c.input.B[:len(c.input.B)+n]
+		c.received(c.unconsumed())
+	case n > 0:
+		start := headroom - copy(l.in[headroom-len(old):], old)
+		c.received(l.in[start : headroom+n])
+	case errno == unix.EAGAIN:
+		c.flags &^= fReadable
+	case errno == unix.EINTR:
+	case errno != 0:
+		c.fail(c.opError("read", "recvfrom", errno))
+	default:
+		c.peerEnded()
+	}
+	if edgeTriggered && c.flags&fReadable != 0 {
+		c.later() // there will be no second event for what is left
+	}
+}
+
+// received delivers in: everything unconsumed, what has just come last.
+func (c *Conn) received(in []byte) {
+	if c.listener.opts.IdleTimeout != 0 {
+		c.moved = now()
+	}
+	c.deliver(in)
+}
+
+// deliver hands in to the handler and keeps what it does not consume.
+func (c *Conn) deliver(in []byte) {
+	if len(in) < int(c.need) {
+		c.keep(in)
+		return
+	}
+	c.need = 0
+	consumed, err := c.handler.Data(c, in)
+	if uint(consumed) > uint(len(in)) {
+		panic(fmt.Sprintf("reactor: Data consumed %d of %d bytes", consumed, len(in)))
+	}
+	if rest := in[consumed:]; len(rest) > 0 || c.input != nil {
+		c.keep(rest)
+	}
+	if err != nil {
+		c.finish(err)
+	}
+}
+
+// redeliver hands the leftover to the handler again, without new bytes.
+func (c *Conn) redeliver() {
+	if in := c.unconsumed(); len(in) > 0 && !c.stopped() {
+		c.flags &^= fAgain
+		c.deliver(in)
+	}
+}
+
+// peerEnded is the arrow OPEN --peer FIN--> EOF. Reading is over for good: a descriptor at its end is readable for ever.
+func (c *Conn) peerEnded() {
+	c.flags = c.flags&^fReadable | fEOF
+	err := c.handler.EOF(c, c.unconsumed())
+	c.dropInput()
+	if err != nil {
+		c.finishUnlessHeld(err)
+	}
+}
+
+// unconsumed returns what waits in the connection's own buffer.
+func (c *Conn) unconsumed() []byte {
+	if c.input == nil {
+		return nil
+	}
+	return c.input.B[c.consumed:]
+}
+
+// keep makes rest, the end of what was delivered, the connection's unconsumed input.
+func (c *Conn) keep(rest []byte) {
+	switch old := c.unconsumed(); {
+	case len(rest) == 0:
+		c.dropInput()
+		return
+	case len(old) >= len(rest) && &old[len(old)-1] == &rest[len(rest)-1]:
+		c.consumed += int32(len(old) - len(rest)) // it was delivered from there
+	default:
+		if c.input == nil || (len(rest) > headroom) != (cap(c.input.B) > smallRoom) {
+			c.dropInput()
+			if len(rest) > headroom {
+				c.input = largeInput.Get()
+			} else {
+				c.input = smallInput.Get()
+			}
+		}
+		c.input.B = append(c.input.B[:0], rest...)
+		c.consumed = 0
+		c.chargeRoom()
+	}
+	limit := c.inputLimit()
+	if (len(rest) > limit || int(c.need) > limit) && !c.stopped() && c.flags&fAgain == 0 {
+		c.finish(fmt.Errorf("%w: %d bytes unconsumed, %d wanted, limit %d", ErrInputLimit, len(rest), max(int(c.need), len(rest)), limit))
+	}
+}
+
+// inputLimit is MaxInput, or what the handler's codec needs.
+func (c *Conn) inputLimit() int {
+	limit := c.listener.opts.MaxInput
+	if h, ok := c.handler.(interface{ maxInput() int }); ok {
+		limit = max(limit, h.maxInput())
+	}
+	return limit
+}
+
+// growInput returns room to receive into behind a large leftover. The buffer grows geometrically towards what is needed, but never
+// beyond twice what has come plus one read: a header that promises much reserves nothing.
+func (c *Conn) growInput() []byte {
+	have := len(c.input.B) - int(c.consumed)
+	want := have + readSize
+	if need := int(c.need); need > have {
+		want = min(need, have+want)
+	}
+	if int(c.consumed)+want > cap(c.input.B) {
+		bigger := largeInput.Get()
+		if cap(bigger.B) < want {
+			bigger.B = make([]byte, 0, want)
+		}
+		bigger.B = append(bigger.B[:0], c.unconsumed()...)
+		c.dropInput()
+		c.input = bigger
+		c.chargeRoom()
+	}
+	end := len(c.input.B)
+	return c.input.B[end:min(end+readSize, int(c.consumed)+want)]
+}
+
+// dropInput gives the buffer back.
+func (c *Conn) dropInput() {
+	if c.input == nil {
+		return
+	}
+	if cap(c.input.B) > smallRoom {
+		largeInput.Put(c.input)
+	} else {
+		smallInput.Put(c.input)
+	}
+	c.input, c.consumed = nil, 0
+	c.chargeRoom()
+}
+
+// chargeRoom accounts for the memory that input takes now.
+func (c *Conn) chargeRoom() {
+	room := 0
+	if c.input != nil {
+		room = cap(c.input.B)
+	}
+	if delta := int32(room) - c.room.Load(); delta != 0 {
+		c.room.Add(delta)
+		c.loop.r.charge(int64(delta))
+	}
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix && !linux
+
+package reactor
+
+// edgeTriggered says whether interestRead reports each arrival once (true) or as long as there is input (false).
+const edgeTriggered = true
+
+// set changes what fd is watched for. From is what it was watched for until now.
+//
+// gnet's kqueue poller can neither remove the read filter nor deregister (its Delete does nothing there), so reading is
+// registered edge-triggered (EV_CLEAR), once, and stays: who does not want input ignores the event and
+// reads again on resuming. Only the write filter comes and goes. Closing a descriptor removes its filters, see kqueue(2).
+func (p *poller) set(fd int, from, to interest) error {
+	pa := p.attachment(fd)
+	write, wrote := to == interestWrite || to == interestBoth, from == interestWrite || from == interestBoth
+	if from == unregistered {
+		if write {
+			return p.np.AddReadWrite(pa, true)
+		}
+		return p.np.AddRead(pa, true)
+	}
+	switch {
+	case to == unregistered || write == wrote:
+		return nil
+	case write:
+		return p.np.ModReadWrite(pa, true)
+	default:
+		return p.np.ModRead(pa, true)
+	}
+}

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The life of a connection. Names in capitals are phases, or flags of phaseOpen; the functions named are the arrows.
+//
+//	accepted --open: accept func--> OPEN               (refuse: the accept func's error)
+//	OPEN     --peerEnded: peer FIN--> EOF              EOF(c, rest); held or kept open, writes go on
+//	OPEN     --shutWrite: CloseWrite, flushed--> SHUT  reads go on until the peer ends; both ended: end
+//	OPEN     --finish: Close, an error of a handler--> DRAINING   no more Data; flush, bounded by time without progress
+//	DRAINING --end: flushed--> SHUT_WR, Close(c, nil or the error) --> LINGERING, or CLOSED if the peer's FIN was read
+//	DRAINING --end: no progress, reset--> Close(c, *UnsentError) --> CLOSED
+//	OPEN     --fail, end: socket error, deadline, Abort, panic--> Close(c, cause) --> CLOSED
+//	LINGERING --readLinger, expire: FIN, 64 KiB, 2 s of silence, 10 s--> CLOSED
+//
+// Methods of Conn and of handlers only set flags; settle, which ends every step, walks the arrows. So no method of a handler is called
+// from inside another, and each arrow stands in one place.
+type phase uint8
+
+const (
+	phaseOpen phase = iota
+	phaseDraining
+	phaseLingering
+	phaseClosed
+)
+
+// flags of a connection; without any, with no output and watched for input, a connection is in the common state.
+type flags uint16
+
+const (
+	fPaused     flags = 1 << iota // Pause
+	fBlocked                      // output passed the high-water mark and has not fallen below the low-water mark
+	fAgain                        // delivery of what is unconsumed is owed
+	fParked                       // the reactor is over MaxBuffered
+	fEOF                          // the peer's FIN was read
+	fCloseWrite                   // CloseWrite was called
+	fShut                         // the writing half is shut down
+	fClose                        // to be closed gracefully
+	fCloseHeld                    // the same, once no Hold is left
+	fClean                        // the cause of closing is io.EOF
+	fFailed                       // to be closed at once
+	fReset                        // and with a reset
+	fLastRead                     // Shutdown has begun: nothing more is read
+	fTodo                         // on the loop's list for the next turn
+	fReadable                     // edge-triggered: an arrival was reported and not read to its end
+)
+
+// fStopped are the reasons for which the handler gets no input.
+const fStopped = fPaused | fBlocked | fClose | fFailed
+
+// The bounds of lingering; nginx's lingering_time and lingering_timeout, shorter.
+const (
+	lingerBytes   = 64 << 10
+	lingerSilence = 2 * time.Second
+	lingerTime    = 10 * time.Second
+)
+
+// stopped says whether delivery has to stop, also in the middle of what one read brought.
+func (c *Conn) stopped() bool { return c.flags&fStopped != 0 || c.phase != phaseOpen }
+
+// continueLater has the unconsumed input delivered in the next turn.
+func (c *Conn) continueLater() {
+	c.flags |= fAgain
+	c.later()
+}
+
+// touch sees to it that settle looks at the connection: at the end of the running step, or in the next turn.
+func (c *Conn) touch() {
+	if c.loop.cur != c {
+		c.later()
+	}
+}
+
+// later puts the connection on the list for the next turn.
+func (c *Conn) later() {
+	if c.flags&fTodo == 0 && c.phase < phaseLingering {
+		c.flags |= fTodo
+		c.loop.todo.add(c)
+		c.loop.wake()
+	}
+}
+
+// proceed is a step: the connection's turn on that list.
+func (c *Conn) proceed() {
+	c.flags &^= fTodo
+	if c.phase != phaseOpen {
+		return
+	}
+	c.unblock()
+	c.redeliver()
+	c.flags &^= fAgain
+	if c.flags&fReadable != 0 {
+		c.read()
+	}
+}
+
+// unblock ends the state above the high-water mark, if output has fallen below the low-water mark.
+func (c *Conn) unblock() bool {
+	if c.flags&fBlocked == 0 || c.phase != phaseOpen || !c.relieved() {
+		return false
+	}
+	c.flags &^= fBlocked
+	c.handler.Writable(c)
+	return true
+}
+
+// relieved says whether output is below the low-water mark.
+func (c *Conn) relieved() bool {
+	n := c.Unsent()
+	return n == 0 || n < c.listener.opts.LowWater
+}
+
+// finish asks for a graceful close; the first cause stays.
+func (c *Conn) finish(cause error) {
+	if c.phase != phaseOpen || c.flags&fClose != 0 {
+		return
+	}
+	c.flags |= fClose
+	c.because(cause)
+	c.touch()
+}
+
+// finishUnlessHeld is finish, after the last Hold has ended.
+func (c *Conn) finishUnlessHeld(cause error) {
+	if c.holds == 0 {
+		c.finish(cause)
+		return
+	}
+	c.flags |= fCloseHeld
+	c.because(cause)
+}
+
+// fail asks for an immediate close.
+func (c *Conn) fail(cause error) {
+	if c.phase >= phaseLingering || c.flags&fFailed != 0 {
+		return
+	}
+	c.flags |= fFailed
+	if first := c.cause(); first != nil && first != io.EOF {
+		cause = errors.Join(first, cause)
+	}
+	c.extra().cause = cause
+	c.touch()
+}
+
+// because keeps the cause of a graceful close. io.EOF, the usual one, takes no memory.
+func (c *Conn) because(cause error) {
+	switch {
+	case cause == nil || c.cause() != nil:
+	case cause == io.EOF:
+		c.flags |= fClean
+	default:
+		c.extra().cause = cause
+	}
+}
+
+func (c *Conn) cause() error {
+	switch {
+	case c.rare != nil && c.rare.cause != nil:
+		return c.rare.cause
+	case c.flags&fClean != 0:
+		return io.EOF
+	}
+	return nil
+}
+
+// settle ends every step: what was written is sent, and the state follows from what the step left.
+func (c *Conn) settle() {
+	c.flushGather()
+	if c.flags == 0 && c.output == nil && c.interest == interestRead && c.phase == phaseOpen {
+		return
+	}
+	if c.phase >= phaseLingering {
+		return
+	}
+	if c.flags&fCloseHeld != 0 && c.holds == 0 {
+		c.flags |= fClose
+	}
+	if c.flags&fLastRead != 0 {
+		c.settleShutdown()
+	}
+	if c.flags&fClose != 0 && c.phase == phaseOpen {
+		c.phase = phaseDraining
+		c.dropInput()
+	}
+	switch {
+	case c.flags&fFailed != 0:
+		c.end(c.cause())
+		return
+	case c.output != nil:
+	case c.phase == phaseDraining:
+		c.end(c.cause())
+		return
+	case c.flags&fCloseWrite != 0:
+		c.shutWrite()
+		if c.flags&fEOF != 0 {
+			c.end(io.EOF)
+			return
+		}
+	}
+	if c.flags&fBlocked != 0 && c.relieved() {
+		c.later()
+	}
+	if c.watch(c.wanted()); c.flags&fFailed != 0 {
+		c.end(c.cause())
+	}
+}
+
+// wanted returns what the connection is to be watched for.
+func (c *Conn) wanted() interest {
+	read := c.phase == phaseOpen && c.flags&(fStopped|fEOF|fLastRead|fParked) == 0
+	switch {
+	case read && c.output != nil:
+		return interestBoth
+	case read:
+		return interestRead
+	case c.output != nil:
+		return interestWrite
+	}
+	return interestNone
+}
+
+// watch changes what the connection is watched for.
+func (c *Conn) watch(to interest) {
+	if to == c.interest {
+		return
+	}
+	if err := c.loop.poller.set(int(c.fd), c.interest, to); err != nil {
+		c.fail(err)
+		return
+	}
+	c.interest = to
+}
+
+// open is a step: the accept func makes the handler.
+func (c *Conn) open() {
+	l := c.loop
+	l.registry.add(c)
+	l.total++
+	h, err := c.listener.accept(c)
+	if err == nil && h == nil {
+		err = errors.New("reactor: the accept func returned neither handler nor error")
+		l.r.opts.Logger.Error(err.Error(), "listener", c.listener.String())
+	}
+	if err != nil {
+		c.refuse()
+		return
+	}
+	c.handler = h
+	if idle := c.listener.opts.IdleTimeout; idle > 0 {
+		c.moved = now()
+		l.deadlines.set(l, c, coarse(c.moved+int64(idle), idle))
+	}
+	if l.draining {
+		c.drain()
+	}
+}
+
+// refuse closes a connection that has no handler.
+func (c *Conn) refuse() {
+	c.loop.gather = c.loop.gather[:0]
+	c.forget()
+	c.closeFD()
+}
+
+// shutWrite is the arrow OPEN --CloseWrite, flushed--> SHUT_WR.
+func (c *Conn) shutWrite() {
+	if c.flags&fShut == 0 {
+		c.flags |= fShut
+		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR) // fails only if the peer has reset, which reading tells
+	}
+}
+
+// end tells the handler that the connection is over, the last thing it hears, and closes the descriptor or lets it linger. The
+// descriptor stays open until the handler has returned, so that its number names no other connection meanwhile.
+func (c *Conn) end(cause error) {
+	graceful := c.phase == phaseDraining && c.output == nil && c.flags&fFailed == 0
+	c.dropInput()
+	c.ended.Store(true) // before held is read: a Ref.Write either sees this or is counted here
+	if unsent := c.held.Load(); unsent > 0 {
+		if cause == nil {
+			cause = net.ErrClosed
+		}
+		cause = &UnsentError{Bytes: unsent, Cause: cause}
+	}
+	if c.output != nil {
+		c.flags |= fReset // the peer shall not take a cut reply for a whole one
+		c.dropOutput()
+	}
+	c.forget()
+	linger := false
+	if graceful && c.flags&fEOF == 0 {
+		c.shutWrite()
+		linger = c.linger()
+	}
+	if !linger {
+		defer c.closeFD()
+	}
+	h := c.handler
+	c.handler = nil
+	h.Close(c, cause)
+}
+
+// forget takes an open connection out of the indexes and counts.
+func (c *Conn) forget() {
+	l := c.loop
+	c.phase = phaseClosed
+	c.ended.Store(true)
+	l.registry.removeTuple(c)
+	l.deadlines.remove(c)
+	l.load.Add(-1)
+	l.r.conns.Add(-1)
+	l.r.madeRoom()
+}
+
+// linger keeps the descriptor for reading what the peer still sends: closing a socket with unread input resets the connection
+// and destroys replies on their way (RFC 1122, 4.2.2.13). The Conn itself is the record of it, without handler and buffers.
+func (c *Conn) linger() bool {
+	c.phase = phaseLingering
+	if c.watch(interestRead); c.interest != interestRead {
+		c.phase = phaseClosed
+		return false
+	}
+	t := now()
+	c.loop.lingering.Add(1)
+	x := c.extra()
+	x.lingerLeft, x.lingerEnd, x.progress = lingerBytes, t+int64(lingerTime), t
+	c.loop.deadlines.set(c.loop, c, coarse(t+int64(lingerSilence), lingerSilence))
+	return true
+}
+
+// readLinger receives and discards.
+func (c *Conn) readLinger() {
+	n, errno := recv(int(c.fd), c.loop.in)
+	c.rare.lingerLeft -= n
+	switch {
+	case n > 0 && c.rare.lingerLeft > 0:
+		c.rare.progress = now()
+	case n == 0 && (errno == unix.EAGAIN || errno == unix.EINTR):
+	default:
+		c.endLinger()
+	}
+}
+
+func (c *Conn) endLinger() {
+	c.phase = phaseClosed
+	c.loop.lingering.Add(-1)
+	c.loop.deadlines.remove(c)
+	c.closeFD()
+}
+
+// closeFD gives the descriptor back. It is deregistered first: should someone have duplicated it, closing alone would leave its events.
+func (c *Conn) closeFD() {
+	l := c.loop
+	if c.flags&fReset != 0 {
+		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	if c.interest != unregistered {
+		_ = l.poller.set(int(c.fd), c.interest, unregistered)
+		c.interest = unregistered
+	}
+	l.registry.removeFD(int(c.fd))
+	_ = unix.Close(int(c.fd))
+	if l.total--; l.total == 0 && l.draining {
+		l.wake()
+	}
+	l.r.madeRoom()
+}
+
+// expire is a step: a deadline has come, which means to look at what it was for.
+func (c *Conn) expire() {
+	l, t := c.loop, now()
+	if c.phase == phaseLingering {
+		if at := min(c.rare.lingerEnd, c.rare.progress+int64(lingerSilence)); t < at {
+			l.deadlines.set(l, c, coarse(at, lingerSilence))
+		} else {
+			c.endLinger()
+		}
+		return
+	}
+	if limit := c.listener.opts.WriteTimeout; limit > 0 && c.output != nil {
+		c.check(t, c.rare.progress, limit, ErrWriteTimeout)
+	}
+	if limit := c.listener.opts.IdleTimeout; limit > 0 && c.phase == phaseOpen {
+		if c.holds > 0 {
+			c.moved = t
+		}
+		c.check(t, c.moved, limit, ErrIdleTimeout)
+	}
+}
+
+// check fails the connection if limit has passed since, and looks again when it will have.
+func (c *Conn) check(t, since int64, limit time.Duration, cause error) {
+	if at := since + int64(limit); t < at {
+		c.loop.deadlines.set(c.loop, c, coarse(at, limit))
+	} else {
+		c.fail(cause)
+	}
+}
+
+// crashed closes the connection whose step panicked or called Goexit. What the step wrote is dropped.
+func (l *loop) crashed(value any) {
+	c := l.cur
+	l.gather = l.gather[:0]
+	failure := &PanicError{Value: value, Stack: debug.Stack()}
+	l.r.opts.Logger.Error("reactor: handler panicked", "conn", c.tuple.String(), "id", c.id, "value", value, "stack", string(failure.Stack))
+	if c.phase >= phaseLingering { // in Close; the descriptor was closed or lingers
+		l.cur = nil
+		return
+	}
+	if c.handler == nil {
+		l.serve(c, (*Conn).refuse)
+		return
+	}
+	c.flags &^= fFailed
+	c.fail(failure)
+	l.serve(c, func(*Conn) {})
+}
+
+// opError wraps a socket's error as package net does.
+func (c *Conn) opError(op, call string, errno unix.Errno) error {
+	network := c.listener.network
+	e := &net.OpError{Op: op, Net: network, Err: os.NewSyscallError(call, errno)}
+	if c.tuple != (FourTuple{}) {
+		e.Source, e.Addr = net.TCPAddrFromAddrPort(c.tuple.Local), net.TCPAddrFromAddrPort(c.tuple.Remote)
+	}
+	return e
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2/pkg/socket"
+	"golang.org/x/sys/unix"
+)
+
+// maxBacklog bounds what Shutdown accepts from a backlog; the kernel's own bound is smaller.
+const maxBacklog = 1 << 16
+
+// A Listener is an address that the reactor serves, with one socket or one for each loop. Its methods may be called from any goroutine.
+type Listener struct {
+	reactor *Reactor
+	network string
+	addr    net.Addr
+	local   netip.AddrPort // of addr, for streams and datagrams over IP
+	accept  AcceptFunc
+	opts    *StreamOptions
+	file    *socketFile // of a unix listener with a path
+
+	sockets  []source
+	loops    []*loop // of each socket
+	open     atomic.Int32
+	closed   chan struct{} // closed with the last socket
+	shutOnce sync.Once
+}
+
+// Listen serves stream connections on an address. The network is tcp, tcp4, tcp6 or unix; host names resolve, IPv4 first; an
+// empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket), port 0 one that the system chooses, see Addr. What waits at a unix path
+// is replaced if it is a socket that nobody serves; anything else there is left as it is and the path is in use.
+//
+// It may be called before Serve, when the backlog holds who connects, and at any time until Shutdown, after which it returns
+// net.ErrClosed. accept is called for each connection. nil options are the defaults. Errors are *net.OpError.
+func (r *Reactor) Listen(network, address string, accept AcceptFunc, o *StreamOptions) (*Listener, error) {
+	if accept == nil {
+		return nil, errors.New("reactor: Listen without an accept func")
+	}
+	opts, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	lis := &Listener{reactor: r, network: network, accept: accept, opts: opts, closed: make(chan struct{})}
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		err = lis.listenTCP(address)
+	case "unix":
+		err = lis.listenUnix(address)
+	default:
+		err = net.UnknownNetworkError(network)
+	}
+	if err != nil {
+		return nil, listenError(network, address, err)
+	}
+	if err := lis.start(); err != nil {
+		return nil, listenError(network, address, err)
+	}
+	return lis, nil
+}
+
+// listenError wraps err as net.Listen does.
+func listenError(network, address string, err error) error {
+	return &net.OpError{Op: "listen", Net: network, Addr: nameAddr{network, address}, Err: err}
+}
+
+// nameAddr is an address as it was given.
+type nameAddr struct{ network, name string }
+
+func (a nameAddr) Network() string { return a.network }
+func (a nameAddr) String() string  { return a.name }
+
+// Addr returns the address that the listener has, with the real port.
+func (lis *Listener) Addr() net.Addr { return lis.addr }
+
+// String returns the network and the address.
+func (lis *Listener) String() string { return lis.network + " " + lis.addr.String() }
+
+// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset. It returns when the sockets
+// are closed, but for a call on a loop, which does not wait. Closing twice is closing once.
+func (lis *Listener) Close() error {
+	lis.shutOnce.Do(func() {
+		for i, s := range lis.sockets {
+			_ = lis.loops[i].postLoop(s.closeFD)
+		}
+	})
+	if !lis.reactor.onLoop() && lis.reactor.running() {
+		<-lis.closed
+	}
+	return nil
+}
+
+func (lis *Listener) isUnix() bool { return lis.network == "unix" }
+
+// listenTCP binds one socket, or one for each loop.
+func (lis *Listener) listenTCP(address string) error {
+	r := lis.reactor
+	fd, err := lis.listenFD(lis.network, address, false)
+	if err != nil {
+		return err
+	}
+	lis.add(r.loops[0], fd)
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		lis.abandon()
+		return os.NewSyscallError("getsockname", err)
+	}
+	lis.local = addrPortOf(sa)
+	lis.addr = net.TCPAddrFromAddrPort(lis.local)
+	if !lis.opts.ReusePort {
+		return nil
+	}
+	// The first was bound without SO_REUSEPORT, so that a port in use is told; its siblings need it on all of them.
+	if err := socket.SetReuseport(fd, 1); err != nil {
+		lis.abandon()
+		return err
+	}
+	network := "tcp4"
+	if _, v6 := sa.(*unix.SockaddrInet6); v6 {
+		network = lis.network
+	}
+	for _, l := range r.loops[1:] {
+		fd, err := lis.listenFD(network, lis.addr.String(), true)
+		if err != nil {
+			lis.abandon()
+			return err
+		}
+		lis.add(l, fd)
+	}
+	return nil
+}
+
+// listenFD makes one listening socket. What it sets, accepted connections inherit: no call is needed for each.
+func (lis *Listener) listenFD(network, address string, reusePort bool) (int, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return -1, err
+	}
+	o := lis.opts
+	options := []socket.Option[int]{{SetSockOpt: socket.SetReuseAddr, Opt: 1}}
+	if reusePort {
+		options = append(options, socket.Option[int]{SetSockOpt: socket.SetReuseport, Opt: 1})
+	}
+	if !o.Nagle {
+		options = append(options, socket.Option[int]{SetSockOpt: socket.SetNoDelay, Opt: 1})
+	}
+	if o.KeepAliveIdle > 0 {
+		options = append(options, socket.Option[int]{SetSockOpt: func(fd, _ int) error {
+			return socket.SetKeepAlive(fd, true, seconds(o.KeepAliveIdle), seconds(o.KeepAliveInterval), o.KeepAliveCount)
+		}})
+	}
+	fd, err := bindBothFamilies(network, host, func(network string, v6 []socket.Option[int]) (int, error) {
+		fd, _, err := socket.TCPSocket(network, address, true, append(v6, options...), nil)
+		return fd, err
+	})
+	if err != nil {
+		return -1, err
+	}
+	if o.Backlog > 0 {
+		if err := unix.Listen(fd, o.Backlog); err != nil {
+			_ = unix.Close(fd)
+			return -1, os.NewSyscallError("listen", err)
+		}
+	}
+	return fd, nil
+}
+
+// bindBothFamilies calls bind with the network and the IPV6_V6ONLY option that package net would use: gnet leaves the
+// option on for "[::]", and knows no way around a kernel without IPv6.
+func bindBothFamilies(network, host string, bind func(network string, v6 []socket.Option[int]) (int, error)) (int, error) {
+	family := network[len(network)-1]
+	ip, err := netip.ParseAddr(host)
+	wildcard := host == "" || err == nil && ip == netip.IPv6Unspecified()
+	if family == '4' || family == '6' || !wildcard {
+		return bind(network, nil)
+	}
+	fd, err := bind(network, []socket.Option[int]{{SetSockOpt: socket.SetIPv6Only, Opt: 0}})
+	if host == "" && (errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)) {
+		return bind(network+"4", nil)
+	}
+	return fd, err
+}
+
+// seconds rounds up to what TCP's options take.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
+// listenUnix binds a path.
+func (lis *Listener) listenUnix(path string) error {
+	if lis.opts.ReusePort {
+		return errors.New("ReusePort is for tcp")
+	}
+	fd, file, err := bindUnix(path)
+	if err != nil {
+		return err
+	}
+	if lis.opts.Backlog > 0 {
+		if err := unix.Listen(fd, lis.opts.Backlog); err != nil {
+			_ = unix.Close(fd)
+			file.remove()
+			return os.NewSyscallError("listen", err)
+		}
+	}
+	lis.addr = &net.UnixAddr{Name: path, Net: "unix"}
+	lis.file = file
+	lis.add(lis.reactor.loops[0], fd)
+	return nil
+}
+
+// add makes fd one of the listener's sockets.
+func (lis *Listener) add(l *loop, fd int) {
+	lis.sockets = append(lis.sockets, &acceptor{loop: l, listener: lis, fd: fd})
+	lis.loops = append(lis.loops, l)
+}
+
+// abandon closes the sockets of a listener that could not be completed.
+func (lis *Listener) abandon() {
+	for _, s := range lis.sockets {
+		_ = unix.Close(s.descriptor())
+	}
+}
+
+// start hands the sockets to their loops.
+func (lis *Listener) start() error {
+	r := lis.reactor
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopping {
+		lis.abandon()
+		lis.file.remove()
+		return net.ErrClosed
+	}
+	lis.open.Store(int32(len(lis.sockets)))
+	r.acceptors.Add(int32(len(lis.sockets)))
+	for i, s := range lis.sockets {
+		_ = lis.loops[i].postLoop(s.open)
+	}
+	return nil
+}
+
+// socketClosed counts a socket of the listener out.
+func (lis *Listener) socketClosed() {
+	r := lis.reactor
+	if lis.open.Add(-1) == 0 {
+		lis.file.remove()
+		close(lis.closed)
+	}
+	if r.acceptors.Add(-1) == 0 {
+		for _, l := range r.loops {
+			l.wake() // the last that a draining loop may have waited for
+		}
+	}
+}

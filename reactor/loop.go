@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"net"
+	"slices"
+	"sync/atomic"
+
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+)
+
+// The bounds of one loop's turn and of its buffers.
+const (
+	maxTasksPerTurn = 256      // tasks run for one wake-up before I/O has its turn
+	readSize        = 64 << 10 // bytes read for one readiness event
+	headroom        = 4 << 10  // a leftover up to this size is put in front of what is read, see Conn.read
+	gatherSize      = 64 << 10 // written bytes that gather before they are sent
+	maxParts        = 64       // parts of one gathering write; IOV_MAX is 1024 on all systems here
+)
+
+// A source is a descriptor of a loop that is no connection: a listening or a datagram socket. All on its loop.
+type source interface {
+	descriptor() int
+	ready()     // something may be there to accept or receive
+	retry()     // try again what failed for want of descriptors or memory
+	drain()     // serve what waits and close
+	closeFD()   // close and leave the loop's sources
+	open()      // begin to be served
+	due() int64 // when retry is to be called at the latest, 0 for never
+}
+
+// A loop is one goroutine with a poller, its connections, its timers and its mailbox. Fields and methods belong to that
+// goroutine, but for those under "shared".
+type loop struct {
+	// Shared: any goroutine.
+	r         *Reactor
+	index     int
+	mailbox   mailbox
+	registry  registry
+	waker     waker
+	ringing   atomic.Bool   // the waker is readable, or about to be
+	room      atomic.Bool   // a descriptor or a place under MaxConns may have come free
+	load      atomic.Int32  // connections handed to this loop and not ended
+	lingering atomic.Int32  // connections that only linger
+	goid      atomic.Uint64 // the loop's goroutine
+	done      chan struct{} // closed when the loop has ended
+
+	// The loop's own.
+	poller    *poller
+	sources   []source
+	deadlines deadlines
+	in        []byte // headroom and room for one read
+	gather    []byte // output of cur that has not been sent
+	gatherer  gatherer
+	rawAddr   rawAddr
+	parts     [maxParts][]byte
+
+	cur       *Conn // whose step is running
+	event     event // what the poller said of cur
+	task      task  // what cur was asked to do
+	completed bool  // the running step came to its end, neither panic nor Goexit ended it
+
+	todo   workList // connections to look at in the next turn
+	parked []*Conn  // connections that had input while the reactor was over MaxBuffered
+	total  int      // connections open or lingering
+
+	draining bool // Shutdown has begun
+	ended    bool // the poller was left for good
+}
+
+// An event is what the poller told of a descriptor: hints.
+type event struct{ read, write, trouble bool }
+
+func (l *loop) run() {
+	defer l.left()
+	l.goid.Store(goroutineID())
+	err := l.poller.run()
+	l.ended = true
+	l.end(err)
+}
+
+// dispatch is called by the poller for each event. A connection's readiness is read, handle, flush: see Conn.ready.
+func (l *loop) dispatch(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
+	if c := l.registry.at(fd); c != nil {
+		l.event = event{netpoll.IsReadEvent(ev), netpoll.IsWriteEvent(ev), netpoll.IsErrorEvent(ev, flags)}
+		l.serve(c, (*Conn).ready)
+		return nil
+	}
+	if fd == l.waker.fd {
+		return l.turn()
+	}
+	for _, s := range l.sources {
+		if s.descriptor() == fd {
+			s.ready()
+			break
+		}
+	}
+	return nil
+}
+
+// turn is what a wake-up is for: the mailbox, connections to look at, due timers. It leaves the waker readable while work
+// remains, so that work never starves I/O.
+func (l *loop) turn() error {
+	l.runTasks()
+	l.runTodo()
+	l.runTimers()
+	l.unpark()
+	l.retrySources()
+	if l.finished() {
+		return stopPolling{}
+	}
+	if l.mailbox.waiting() || l.todo.waiting() {
+		return nil
+	}
+	l.waker.silence()
+	l.ringing.Store(false)
+	if l.mailbox.waiting() || l.room.Load() { // came between the look and the silence
+		l.wake()
+	}
+	return nil
+}
+
+// serve runs one step of one connection. It is the only place from which handlers are entered, where what they wrote is sent
+// and where their panics end.
+func (l *loop) serve(c *Conn, step func(*Conn)) {
+	l.cur, l.completed = c, false
+	defer l.served()
+	step(c)
+	c.settle()
+	l.completed = true
+}
+
+// served ends serve, however it ended.
+func (l *loop) served() {
+	if l.completed {
+		l.cur = nil
+		return
+	}
+	value := recover()
+	if value == nil {
+		value = ErrGoexit // run's deferred left starts a new goroutine
+	}
+	l.crashed(value)
+}
+
+// left is where Goexit ends: the goroutine is gone, the loop goes on in another.
+func (l *loop) left() {
+	if l.ended {
+		close(l.done)
+		return
+	}
+	// The rest of the batch of events is lost. The level-triggered ones come again by themselves, the others when armed anew.
+	for fd, c := range l.registry.byFD {
+		if c != nil && c.interest == interestNone {
+			_ = l.poller.set(fd, interestNone, interestNone)
+		}
+	}
+	go l.run()
+}
+
+// wake makes the loop take a turn. Any goroutine.
+func (l *loop) wake() {
+	if !l.ringing.Load() && !l.ringing.Swap(true) {
+		l.waker.ring()
+	}
+}
+
+// post hands t to the loop. Any goroutine.
+func (l *loop) post(t task, own bool) error {
+	if err := l.mailbox.put(t, own); err != nil {
+		return err
+	}
+	l.wake()
+	return nil
+}
+
+// postLoop runs fn on the loop; never refused while the loop lives. Any goroutine.
+func (l *loop) postLoop(fn func()) error {
+	return l.post(task{op: opLoop, fn: func(*Conn, error) { fn() }}, true)
+}
+
+func (l *loop) runTasks() {
+	for n := range maxTasksPerTurn {
+		t, ok := l.mailbox.take(n == 0)
+		if !ok {
+			return
+		}
+		switch t.op {
+		case opLoop:
+			t.fn(nil, nil)
+		case opWrite:
+			t.c.posted(t.buf)
+		default:
+			l.task = t
+			l.serve(t.c, (*Conn).runTask)
+		}
+	}
+}
+
+func (l *loop) runTodo() {
+	l.todo.begin()
+	for c := l.todo.take(); c != nil; c = l.todo.take() {
+		l.serve(c, (*Conn).proceed)
+	}
+}
+
+// retrySources lets listeners accept again that stopped for want of room.
+func (l *loop) retrySources() {
+	if l.room.Load() && l.room.Swap(false) {
+		for _, s := range slices.Clone(l.sources) {
+			if s.due() != 0 {
+				s.retry()
+			}
+		}
+	}
+}
+
+// finished says whether a draining loop has nothing more to do.
+func (l *loop) finished() bool {
+	return l.draining && l.total == 0 && l.r.acceptors.Load() == 0 && !l.mailbox.waiting()
+}
+
+// end closes what the loop holds. Connections are left only if the poller failed.
+func (l *loop) end(err error) {
+	if (err != nil && err != error(stopPolling{})) || l.total > 0 {
+		l.r.opts.Logger.Error("reactor: loop ended", "loop", l.index, "err", err)
+		l.abortAll()
+	}
+	l.mailbox.close()
+	for {
+		t, ok := l.mailbox.take(true)
+		if !ok {
+			break
+		}
+		switch t.op {
+		case opDo:
+			l.task = t
+			l.serve(t.c, (*Conn).runTask)
+		case opWrite:
+			t.c.posted(t.buf)
+		case opOpen:
+			l.total++
+			t.c.refuse()
+		case opLoop:
+			t.fn(nil, net.ErrClosed)
+		}
+	}
+	for _, s := range slices.Clone(l.sources) {
+		s.closeFD()
+	}
+	l.deadlines.stop()
+	l.registry.clear()
+	l.waker.close()
+	_ = l.poller.close()
+}
+
+// A workList holds connections to be looked at in the next turn, each at most once (fTodo).
+type workList struct {
+	next, running []*Conn
+	done          int
+}
+
+func (w *workList) add(c *Conn) { w.next = append(w.next, c) }
+
+// begin makes what has gathered the running batch, unless Goexit left one unfinished.
+func (w *workList) begin() {
+	if w.done == len(w.running) {
+		w.running, w.next, w.done = w.next, w.running[:0], 0
+	}
+}
+
+// take returns the next of the batch, or nil.
+func (w *workList) take() *Conn {
+	if w.done == len(w.running) {
+		return nil
+	}
+	c := w.running[w.done]
+	w.running[w.done] = nil
+	w.done++
+	return c
+}
+
+func (w *workList) waiting() bool { return w.done < len(w.running) || len(w.next) > 0 }

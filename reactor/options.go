@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package reactor
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// The defaults of Options and StreamOptions.
+const (
+	DefaultMailboxLimit = 1 << 16
+	DefaultDrainTimeout = 10 * time.Second
+	DefaultMaxBuffered  = 1 << 30
+
+	DefaultHighWater         = 64 << 10
+	DefaultLowWater          = 16 << 10
+	DefaultMaxOutput         = 16 << 20
+	DefaultMaxInput          = 1 << 20
+	DefaultWriteTimeout      = 60 * time.Second
+	DefaultKeepAliveIdle     = 15 * time.Second
+	DefaultKeepAliveInterval = 15 * time.Second
+	DefaultKeepAliveCount    = 9
+)
+
+// off is what turns a duration or a limit off.
+const off = -1
+
+// maxLoops bounds Loops; more would only be a mistake in the unit.
+const maxLoops = 1 << 10
+
+// Options configures a Reactor. The zero value is ready for use; each field's zero value is the default named there.
+type Options struct {
+	// Loops is the number of event loops, each one goroutine with a poller of its own; 1 to 1024.
+	// 0 means one for each CPU that Go uses (GOMAXPROCS).
+	Loops int
+
+	// MaxConns bounds how many stream connections are open at a time; beyond it the backlog holds what comes.
+	// 0 and -1 mean no limit but the process's descriptors. Connections that only linger do not count.
+	MaxConns int
+
+	// MaxBuffered bounds the bytes that all connections together hold, received and unconsumed or written and unsent. Past it reading pauses
+	// everywhere and the connections that hold most are closed with ErrBufferLimit.
+	// 0 means a quarter of GOMEMLIMIT where that is set, else 1 GiB; -1 no limit.
+	MaxBuffered int64
+
+	// MailboxLimit bounds the tasks that wait for one loop, posted by Ref's methods from elsewhere. 0 means 65536.
+	MailboxLimit int
+
+	// DrainTimeout bounds how long Serve drains once its context is done. 0 means 10 s; -1 without end.
+	DrainTimeout time.Duration
+
+	// Logger gets trouble that no handler hears of: panics, a listener that cannot accept. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// resolve returns a copy with the defaults filled in, or what is wrong.
+func (o Options) resolve() (Options, error) {
+	if o.Loops < 0 || o.Loops > maxLoops {
+		return o, fmt.Errorf("reactor: Loops is %d, must be 0 to %d", o.Loops, maxLoops)
+	}
+	if o.Loops == 0 {
+		o.Loops = min(runtime.GOMAXPROCS(0), maxLoops)
+	}
+	var c checker
+	defaultTo(&c, "MaxConns", &o.MaxConns, math.MaxInt, math.MaxInt)
+	defaultTo(&c, "MaxBuffered", &o.MaxBuffered, maxBufferedDefault(), math.MaxInt64)
+	defaultTo(&c, "DrainTimeout", &o.DrainTimeout, DefaultDrainTimeout, 0)
+	if o.MailboxLimit < 0 {
+		c.fail("MailboxLimit is %d, must not be negative", o.MailboxLimit)
+	}
+	if o.MailboxLimit == 0 {
+		o.MailboxLimit = DefaultMailboxLimit
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o, c.err
+}
+
+// maxBufferedDefault leaves three quarters of a memory limit to everything that is not buffered bytes.
+func maxBufferedDefault() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return limit / 4
+	}
+	return DefaultMaxBuffered
+}
+
+// StreamOptions configures a stream listener and the connections it accepts. nil and the zero value are the defaults.
+type StreamOptions struct {
+	// Backlog is how many connections wait to be accepted. 0 means the system's maximum (net.core.somaxconn on Linux),
+	// which also bounds it, see listen(2).
+	Backlog int
+
+	// ReusePort gives each loop a listening socket of its own and lets the kernel spread connections over them
+	// (SO_REUSEPORT, socket(7)). Without it one socket accepts and the loop with the fewest connections gets each. TCP only.
+	ReusePort bool
+
+	// HighWater is the number of bytes of unsent output above which a connection's input is neither delivered nor read.
+	// 0 means 64 KiB.
+	HighWater int
+
+	// LowWater is the number of bytes below which unsent output must fall before input goes on; at most HighWater. 0 means a quarter
+	// of HighWater, at most 16 KiB.
+	LowWater int
+
+	// MaxOutput is the number of bytes of unsent output at which Write fails with ErrOverflow; at least HighWater. One Write may
+	// pass it. 0 means 16 MiB; -1 no limit.
+	MaxOutput int
+
+	// MaxInput bounds the bytes that a handler leaves unconsumed; more closes the connection with ErrInputLimit. 0 means 1 MiB; -1
+	// no limit. A codec that needs more than this for a frame (see Frames) has its way.
+	MaxInput int
+
+	// IdleTimeout closes a connection on which no byte was received and none taken by the kernel for so long, with ErrIdleTimeout; never early, and late
+	// by at most a thirty-second of itself (so that thousands of timeouts share a wake-up) and what keeps the loop busy.
+	// A connection that is held does not idle. 0 and -1 mean never.
+	IdleTimeout time.Duration
+
+	// WriteTimeout closes a connection whose peer has taken no byte of waiting output for so long, with ErrWriteTimeout. 0 means
+	// 60 s; -1 never.
+	WriteTimeout time.Duration
+
+	// Nagle leaves Nagle's algorithm on (no TCP_NODELAY, tcp(7)).
+	Nagle bool
+
+	// KeepAliveIdle, KeepAliveInterval and KeepAliveCount are TCP's keep-alive probes: after how much silence the first
+	// is sent, how far apart the next, and how many go unanswered before the connection is reset; the durations in whole seconds, rounded up (TCP_KEEPIDLE and
+	// following, tcp(7)). 0 means 15 s, 15 s and 9. KeepAliveIdle -1 sends none.
+	KeepAliveIdle, KeepAliveInterval time.Duration
+	KeepAliveCount                   int
+}
+
+// resolve returns a copy with the defaults filled in, or what is wrong.
+func (o *StreamOptions) resolve() (*StreamOptions, error) {
+	var r StreamOptions
+	if o != nil {
+		r = *o
+	}
+	var c checker
+	if r.Backlog < 0 {
+		c.fail("Backlog is %d, must not be negative", r.Backlog)
+	}
+	if r.HighWater < 0 || r.LowWater < 0 {
+		c.fail("HighWater is %d and LowWater %d, must not be negative", r.HighWater, r.LowWater)
+	}
+	if r.HighWater == 0 {
+		r.HighWater = DefaultHighWater
+	}
+	if r.LowWater == 0 {
+		r.LowWater = min(r.HighWater/4, DefaultLowWater)
+	}
+	defaultTo(&c, "MaxOutput", &r.MaxOutput, DefaultMaxOutput, math.MaxInt)
+	defaultTo(&c, "MaxInput", &r.MaxInput, DefaultMaxInput, math.MaxInt)
+	defaultTo(&c, "IdleTimeout", &r.IdleTimeout, 0, 0)
+	defaultTo(&c, "WriteTimeout", &r.WriteTimeout, DefaultWriteTimeout, 0)
+	defaultTo(&c, "KeepAliveIdle", &r.KeepAliveIdle, DefaultKeepAliveIdle, 0)
+	if r.LowWater > r.HighWater {
+		c.fail("LowWater is %d, must not exceed HighWater %d", r.LowWater, r.HighWater)
+	}
+	if r.HighWater > r.MaxOutput {
+		c.fail("HighWater is %d, must not exceed MaxOutput %d", r.HighWater, r.MaxOutput)
+	}
+	if r.KeepAliveInterval < 0 || r.KeepAliveCount < 0 {
+		c.fail("KeepAliveInterval is %v and KeepAliveCount %d, must not be negative", r.KeepAliveInterval, r.KeepAliveCount)
+	}
+	if r.KeepAliveInterval == 0 {
+		r.KeepAliveInterval = DefaultKeepAliveInterval
+	}
+	if r.KeepAliveCount == 0 {
+		r.KeepAliveCount = DefaultKeepAliveCount
+	}
+	return &r, c.err
+}
+
+// A checker keeps the first complaint.
+type checker struct{ err error }
+
+func (c *checker) fail(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf("reactor: "+format, args...)
+	}
+}
+
+// defaultTo replaces 0 by def and -1 by none, and complains about other negative values.
+func defaultTo[T int | int64 | time.Duration](c *checker, name string, v *T, def, none T) {
+	switch {
+	case *v == 0:
+		*v = def
+	case *v == off:
+		*v = none
+	case *v < 0:
+		c.fail("%s is %v, must be positive, 0 for the default or -1 for none", name, *v)
+	}
+}

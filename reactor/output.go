@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"net"
+	"sync"
+
+	"github.com/quartet-go/quartet/codec"
+	"github.com/valyala/bytebufferpool"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	directSize  = 16 << 10 // a write from this size on is sent from where it lies, not copied to gather
+	segmentSize = 64 << 10 // small writes share a segment up to this size
+	maxFlushes  = 4        // gathering writes for one event; the others of the loop wait meanwhile
+)
+
+var segments bytebufferpool.Pool
+
+var outputQueues = sync.Pool{New: func() any { return new(outputQueue) }}
+
+// An outputQueue holds what the kernel did not take, in order, in segments.
+type outputQueue struct {
+	segments []*bytebufferpool.ByteBuffer
+	first    int // the first segment that is not sent
+	offset   int // bytes of it that are
+	size     int // bytes in all that are not
+}
+
+// append copies p to the end.
+func (q *outputQueue) append(p []byte) {
+	q.size += len(p)
+	if last := len(q.segments) - 1; last >= q.first && len(q.segments[last].B)+len(p) <= segmentSize {
+		q.segments[last].B = append(q.segments[last].B, p...)
+		return
+	}
+	s := segments.Get()
+	s.B = append(s.B, p...)
+	q.segments = append(q.segments, s)
+}
+
+// push makes s the last segment; it belongs to the queue then.
+func (q *outputQueue) push(s *bytebufferpool.ByteBuffer) {
+	q.size += len(s.B)
+	q.segments = append(q.segments, s)
+}
+
+// parts fills dst with the first bytes.
+func (q *outputQueue) parts(dst [][]byte) [][]byte {
+	n := 0
+	for i := q.first; i < len(q.segments) && n < len(dst); i++ {
+		p := q.segments[i].B
+		if i == q.first {
+			p = p[q.offset:]
+		}
+		dst[n] = p
+		n++
+	}
+	return dst[:n]
+}
+
+// sent drops n bytes from the front.
+func (q *outputQueue) sent(n int) {
+	q.size -= n
+	q.offset += n
+	for q.first < len(q.segments) && q.offset >= len(q.segments[q.first].B) {
+		q.offset -= len(q.segments[q.first].B)
+		segments.Put(q.segments[q.first])
+		q.segments[q.first] = nil
+		q.first++
+	}
+	if q.first > len(q.segments)/2 { // keep the slice from growing at its end for ever
+		rest := copy(q.segments, q.segments[q.first:])
+		clear(q.segments[rest:])
+		q.segments, q.first = q.segments[:rest], 0
+	}
+}
+
+// mayWrite says why nothing may be written, if so.
+func (c *Conn) mayWrite() error {
+	switch {
+	case c.phase != phaseOpen || c.flags&(fClose|fFailed) != 0:
+		return net.ErrClosed
+	case c.flags&fCloseWrite != 0:
+		return ErrWriteClosed
+	case c.gathered()+int(c.held.Load()) >= c.listener.opts.MaxOutput:
+		return ErrOverflow
+	}
+	return nil
+}
+
+// gathered returns how much of the loop's gathered output is the connection's.
+func (c *Conn) gathered() int {
+	if c.loop.cur == c {
+		return len(c.loop.gather)
+	}
+	return 0
+}
+
+// write takes p: into the gathered output, to the socket, or to the end of the queue.
+func (c *Conn) write(p []byte) error {
+	l := c.loop
+	switch {
+	case l.cur != c || c.output != nil:
+		c.enqueue(p)
+	case len(p) < directSize && len(l.gather)+len(p) <= gatherSize:
+		l.gather = append(l.gather, p...)
+	default:
+		c.sendThrough(p)
+	}
+	return c.wrote()
+}
+
+// writeFrame is write for a payload to be framed, straight into the gathered output.
+func (c *Conn) writeFrame(enc codec.Encoder, payload []byte) (err error) {
+	l := c.loop
+	if l.cur == c && c.output == nil {
+		l.gather, err = enc.AppendFrame(l.gather, payload)
+	} else {
+		s := segments.Get()
+		if s.B, err = enc.AppendFrame(s.B, payload); err != nil {
+			segments.Put(s)
+		} else {
+			c.push(s)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return c.wrote()
+}
+
+// wrote sees to the marks after a write.
+func (c *Conn) wrote() error {
+	l := c.loop
+	if l.cur != c {
+		c.later()
+	} else if n := len(l.gather); n > gatherSize || n > c.listener.opts.HighWater {
+		c.flushGather()
+	}
+	if c.Unsent() > c.listener.opts.HighWater {
+		c.flags |= fBlocked
+	}
+	if c.flags&fFailed != 0 {
+		return c.rare.cause
+	}
+	return nil
+}
+
+// sendThrough sends the gathered output and p with one call and queues what is not taken.
+func (c *Conn) sendThrough(p []byte) {
+	l := c.loop
+	var n int
+	var errno unix.Errno
+	if len(l.gather) == 0 {
+		n, errno = send(int(c.fd), p)
+	} else {
+		l.parts[0], l.parts[1] = l.gather, p
+		n, errno = l.gatherer.send(int(c.fd), l.parts[:2])
+		l.parts[1] = nil
+	}
+	if n < len(l.gather) {
+		c.enqueue(l.gather[n:])
+		n = 0
+	} else {
+		n -= len(l.gather)
+	}
+	if n < len(p) {
+		c.enqueue(p[n:])
+	}
+	c.resetGather()
+	c.sendResult(errno)
+}
+
+// flushGather sends the gathered output and queues what is not taken.
+func (c *Conn) flushGather() {
+	l := c.loop
+	if len(l.gather) == 0 {
+		return
+	}
+	n, errno := send(int(c.fd), l.gather)
+	if n < len(l.gather) {
+		c.enqueue(l.gather[n:])
+	}
+	c.resetGather()
+	c.sendResult(errno)
+}
+
+// resetGather empties the gathered output; one large frame must not keep its memory for ever.
+func (c *Conn) resetGather() {
+	if cap(c.loop.gather) > 4*gatherSize {
+		c.loop.gather = make([]byte, 0, gatherSize)
+	}
+	c.loop.gather = c.loop.gather[:0]
+}
+
+// flushQueue sends from the queue until the socket takes no more, or it is the others' turn.
+func (c *Conn) flushQueue() {
+	l := c.loop
+	for range maxFlushes {
+		parts := c.output.parts(l.parts[:])
+		offered := 0
+		for _, p := range parts {
+			offered += len(p)
+		}
+		var n int
+		var errno unix.Errno
+		if len(parts) == 1 {
+			n, errno = send(int(c.fd), parts[0])
+		} else {
+			n, errno = l.gatherer.send(int(c.fd), parts)
+		}
+		clear(parts)
+		if n > 0 {
+			c.output.sent(n)
+			c.hold(-n)
+			c.progressed()
+		}
+		if c.output.size == 0 {
+			c.dropOutput()
+			return
+		}
+		c.sendResult(errno)
+		if n < offered {
+			return
+		}
+	}
+}
+
+// sendResult turns a socket's error into the connection's failure.
+func (c *Conn) sendResult(errno unix.Errno) {
+	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR && errno != unix.ENOBUFS {
+		c.fail(c.opError("write", "sendmsg", errno))
+	} else if c.output == nil && c.listener.opts.IdleTimeout != 0 {
+		c.moved = now()
+	}
+}
+
+// enqueue copies p to the end of the queue.
+func (c *Conn) enqueue(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	c.queue().append(p)
+	c.hold(len(p))
+}
+
+// push puts a whole segment at the end of the queue.
+func (c *Conn) push(s *bytebufferpool.ByteBuffer) {
+	c.queue().push(s)
+	c.hold(len(s.B))
+}
+
+// queue returns the queue. A new one starts the clock of WriteTimeout.
+func (c *Conn) queue() *outputQueue {
+	if c.output == nil {
+		c.output = outputQueues.Get().(*outputQueue)
+		c.progressed()
+	}
+	return c.output
+}
+
+// progressed notes that the kernel took output, or that some began to wait.
+func (c *Conn) progressed() {
+	t := now()
+	c.extra().progress = t
+	c.moved = t
+	if timeout := c.listener.opts.WriteTimeout; timeout > 0 {
+		c.loop.deadlines.set(c.loop, c, coarse(t+int64(timeout), timeout))
+	}
+}
+
+// dropOutput gives the queue and what is in it back.
+func (c *Conn) dropOutput() {
+	q := c.output
+	if q == nil {
+		return
+	}
+	if q.size > 0 {
+		c.hold(-q.size)
+	}
+	for _, s := range q.segments[q.first:] {
+		segments.Put(s)
+	}
+	clear(q.segments)
+	*q = outputQueue{segments: q.segments[:0]}
+	if cap(q.segments) > 2*maxParts {
+		q.segments = nil
+	}
+	outputQueues.Put(q)
+	c.output = nil
+}
+
+// hold accounts for n more bytes of output.
+func (c *Conn) hold(n int) {
+	c.held.Add(int64(n))
+	c.loop.r.charge(int64(n))
+}

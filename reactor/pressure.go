@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+// MaxBuffered: past it reading pauses everywhere, and the connections that hold most are closed until the rest fits.
+
+// charge accounts for n more bytes buffered. Any goroutine.
+func (r *Reactor) charge(n int64) {
+	total := r.buffered.Add(n)
+	switch {
+	case n > 0 && total > r.opts.MaxBuffered:
+		if !r.pressed.Swap(true) {
+			r.opts.Logger.Warn("reactor: over the buffer limit, reading pauses", "bytes", total, "limit", r.opts.MaxBuffered)
+		}
+		if !r.shedding.Swap(true) {
+			go r.shed()
+		}
+	case n < 0 && r.pressed.Load() && total <= r.opts.MaxBuffered-r.opts.MaxBuffered/8:
+		if r.pressed.Swap(false) {
+			for _, l := range r.loops {
+				l.wake()
+			}
+		}
+	}
+}
+
+// shed closes the largest holders until the rest is within the limit. It runs on a goroutine of its own, one at a time.
+func (r *Reactor) shed() {
+	defer r.shedding.Store(false)
+	var conns []*Conn
+	for _, l := range r.loops {
+		conns = l.registry.snapshot(conns)
+	}
+	for excess := r.buffered.Load() - r.opts.MaxBuffered; excess > 0; {
+		largest := -1
+		var most int64
+		for i, c := range conns {
+			if n := c.holding(); n > most && !c.ended.Load() {
+				largest, most = i, n
+			}
+		}
+		if largest < 0 {
+			return
+		}
+		victim := conns[largest]
+		conns[largest] = conns[len(conns)-1]
+		conns = conns[:len(conns)-1]
+		excess -= most
+		r.opts.Logger.Warn("reactor: over the buffer limit, closing the largest holder", "conn", victim.tuple.String(), "id", victim.id, "bytes", most)
+		closed := make(chan struct{})
+		err := victim.loop.post(task{op: opDo, c: victim, fn: func(c *Conn, _ error) {
+			c.fail(ErrBufferLimit)
+			close(closed)
+		}}, true)
+		if err == nil {
+			<-closed
+		}
+	}
+}
+
+// holding returns how much memory the connection's buffers take. Any goroutine.
+func (c *Conn) holding() int64 { return c.held.Load() + int64(c.room.Load()) }
+
+// park stops reading from a connection that has input while the reactor is over its limit.
+func (l *loop) park(c *Conn) {
+	c.flags |= fParked
+	l.parked = append(l.parked, c)
+}
+
+// unpark lets them read again.
+func (l *loop) unpark() {
+	if len(l.parked) == 0 || l.r.pressed.Load() {
+		return
+	}
+	for _, c := range l.parked {
+		c.flags &^= fParked
+		c.later()
+	}
+	clear(l.parked)
+	l.parked = l.parked[:0]
+}

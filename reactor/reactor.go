@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"context"
+	"hash/maphash"
+	"iter"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// A Reactor is a number of event loops and what they serve. Its methods may be called from any goroutine, handlers included, but for those that wait for
+// the loops: Serve, Shutdown and Close answer ErrOnLoop there.
+type Reactor struct {
+	opts  Options
+	loops []*loop
+
+	conns     atomic.Int64 // open, or about to be
+	starved   atomic.Int32 // listening sockets that stopped accepting
+	acceptors atomic.Int32 // listening sockets not closed yet
+	buffered  atomic.Int64 // see pressure.go
+	pressed   atomic.Bool
+	shedding  atomic.Bool
+	aborted   atomic.Int64
+	sequence  atomic.Uint64 // of connection IDs
+
+	mu       sync.Mutex
+	started  bool // the loops run, or ran
+	serving  bool // Serve was called
+	stopping bool // Shutdown or Close was called
+}
+
+// New makes a reactor. It opens descriptors (two pollers' worth and a wake-up each loop), which Serve's end, Shutdown or Close give back.
+func New(o Options) (*Reactor, error) {
+	o, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	r := &Reactor{opts: o}
+	seed := maphash.MakeSeed()
+	for i := range o.Loops {
+		l := &loop{
+			r: r, index: i, done: make(chan struct{}),
+			mailbox:  mailbox{limit: o.MailboxLimit},
+			registry: registry{seed: seed},
+			in:       make([]byte, headroom+readSize),
+			gather:   make([]byte, 0, gatherSize),
+		}
+		if err := l.openPoller(); err != nil {
+			for _, opened := range r.loops {
+				opened.waker.close()
+				_ = opened.poller.close()
+			}
+			return nil, err
+		}
+		r.loops = append(r.loops, l)
+	}
+	return r, nil
+}
+
+// openPoller opens the loop's poller and its wake-up descriptor.
+func (l *loop) openPoller() (err error) {
+	if l.poller, err = openPoller(l.dispatch); err != nil {
+		return err
+	}
+	if l.waker, err = openWaker(); err != nil {
+		_ = l.poller.close()
+		return err
+	}
+	if err = l.poller.watchWaker(l.waker.fd); err != nil {
+		l.waker.close()
+		_ = l.poller.close()
+	}
+	return err
+}
+
+// Serve runs the loops until ctx is done and then drains as Shutdown does, for at most DrainTimeout. It returns what
+// Shutdown returned, its own call or another: nil if every connection came to its end. A second Serve returns ErrServing, one after Shutdown or Close
+// net.ErrClosed.
+func (r *Reactor) Serve(ctx context.Context) error {
+	if r.onLoop() {
+		return ErrOnLoop
+	}
+	r.mu.Lock()
+	switch {
+	case r.stopping:
+		r.mu.Unlock()
+		return net.ErrClosed
+	case r.serving:
+		r.mu.Unlock()
+		return ErrServing
+	}
+	r.serving = true
+	r.start()
+	r.mu.Unlock()
+
+	ended := make(chan struct{})
+	go func() {
+		for _, l := range r.loops {
+			<-l.done
+		}
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return r.outcome(context.Background())
+	case <-ctx.Done():
+	}
+	drain, cancel := context.Background(), context.CancelFunc(func() {})
+	if r.opts.DrainTimeout > 0 {
+		drain, cancel = context.WithTimeout(drain, r.opts.DrainTimeout)
+	}
+	defer cancel()
+	return r.Shutdown(drain)
+}
+
+// start runs the loops, once. r.mu is held.
+func (r *Reactor) start() {
+	if r.started {
+		return
+	}
+	r.started = true
+	for _, l := range r.loops {
+		go l.run()
+	}
+}
+
+// running says whether the loops have been started.
+func (r *Reactor) running() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.started
+}
+
+// beginShutdown says whether the caller is the first to stop the reactor. The loops of one that never served are started, since they
+// know best how to end.
+func (r *Reactor) beginShutdown() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopping {
+		return false
+	}
+	r.stopping = true
+	r.start()
+	return true
+}
+
+// Lookup finds the open connection with that 4-tuple.
+func (r *Reactor) Lookup(t FourTuple) (Ref, bool) {
+	for _, l := range r.loops {
+		if c := l.registry.lookup(t); c != nil {
+			return Ref{c}, true
+		}
+	}
+	return Ref{}, false
+}
+
+// A connection's ID is its place in the order of acceptance, above the number of its descriptor, by which it is found without an
+// index.
+const fdBits = 24
+
+// ByID finds the open connection with that ID.
+func (r *Reactor) ByID(id uint64) (Ref, bool) {
+	for _, l := range r.loops {
+		if c := l.registry.find(int(id&(1<<fdBits-1)), id); c != nil {
+			return Ref{c}, true
+		}
+	}
+	return Ref{}, false
+}
+
+// Conns yields the open connections, loop after loop. Those of a loop are taken down at one moment; a connection may have ended when it is
+// yielded.
+func (r *Reactor) Conns() iter.Seq[Ref] {
+	return func(yield func(Ref) bool) {
+		for _, l := range r.loops {
+			for _, c := range l.registry.snapshot(nil) {
+				if !yield(Ref{c}) {
+					return
+				}
+			}
+		}
+	}
+}
