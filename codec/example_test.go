@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package codec_test
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"strings"
+
+	"github.com/quartet-go/quartet/codec"
+)
+
+func ExampleFixed() {
+	show(codec.Fixed(3), "61 62 63 64 65 66")
+	// Output:
+	// "abc"
+	// "def"
+}
+
+func ExampleLengthPrefix() {
+	show(codec.LengthPrefix(2, 64), "00 05 68 65 6c 6c 6f 00 00")
+	// Output:
+	// "hello"
+	// ""
+}
+
+func ExampleLengthField() {
+	c := codec.LengthField(codec.LengthFieldOptions{Offset: 1, Size: 2, Adjust: 1, Strip: 3})
+	show(c, "ca 00 05 fe 68 65 6c 6c 6f")
+	// Output:
+	// "\xfehello"
+}
+
+// A length that counts the whole frame, itself included, in little-endian order.
+func ExampleLengthField_countsItself() {
+	c := codec.LengthField(codec.LengthFieldOptions{Adjust: -4, Strip: 4, LittleEndian: true})
+	frame, err := c.AppendFrame(nil, []byte("hello"))
+	fmt.Printf("% x %v\n", frame, err)
+	show(c, "09 00 00 00 68 65 6c 6c 6f")
+	// Output:
+	// 09 00 00 00 68 65 6c 6c 6f <nil>
+	// "hello"
+}
+
+// What is wrong is known when the header is there.
+func ExampleTooLongError() {
+	_, _, _, err := codec.LengthPrefix(4, 64<<10).Decode([]byte{0x00, 0x01, 0x11, 0x6c}, 0)
+	fmt.Println(err)
+
+	var tooLong *codec.TooLongError
+	if errors.As(err, &tooLong) {
+		fmt.Println(tooLong.Length, tooLong.Max)
+	}
+	// Output:
+	// codec: frame of 70000 bytes exceeds the limit of 65536
+	// 70000 65536
+}
+
+// The stream ends two bytes into a header of four.
+func ExampleTruncatedError() {
+	rest := []byte{0x00, 0x00}
+	_, _, need, _ := codec.LengthPrefix(4, 0).Decode(rest, 0)
+	err := &codec.TruncatedError{Have: len(rest), Need: need}
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, io.ErrUnexpectedEOF))
+	// Output:
+	// codec: stream ended inside a frame, after 2 bytes of at least 4
+	// true
+}
+
+func ExampleRaw() {
+	show(codec.Raw(), "61 62 63 64 65")
+	show(codec.Raw(), "66 67")
+	// Output:
+	// "abcde"
+	// "fg"
+}
+
+func ExampleParse() {
+	c, err := codec.Parse("len:4,max=64KiB")
+	fmt.Println(c.Max(), err)
+	_, err = codec.Parse("len:9")
+	fmt.Println(err)
+	// Output:
+	// 65536 <nil>
+	// codec: length field of 9 bytes, it must have 1 to 8
+}
+
+// show prints the frames of a stream drawn in hexadecimal.
+func show(dec codec.Decoder, drawing string) {
+	src, err := hex.DecodeString(strings.ReplaceAll(drawing, " ", ""))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for len(src) > 0 {
+		payload, n, _, err := dec.Decode(src, 0)
+		if n == 0 || err != nil {
+			log.Fatal("no frame: ", err)
+		}
+		fmt.Printf("%q\n", payload)
+		src = src[n:]
+	}
+}

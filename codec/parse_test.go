@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package codec_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/quartet-go/quartet/codec"
+)
+
+func TestParse(t *testing.T) {
+	for spec, want := range map[string]codec.Codec{
+		"raw":                   codec.Raw(),
+		"fixed:1":               codec.Fixed(1),
+		"fixed:64KiB":           codec.Fixed(64 << 10),
+		"len:1":                 codec.LengthPrefix(1, codec.DefaultMax),
+		"len:8,max=64":          codec.LengthPrefix(8, 64),
+		"len:4,max=1GiB":        codec.LengthPrefix(4, 1<<30),
+		"length":                codec.LengthField(codec.LengthFieldOptions{}),
+		"length:size=2,strip=2": codec.LengthPrefix(2, 0),
+		"length:size=4,offset=0,adjust=0,strip=0,order=big,max=1MiB": codec.LengthField(codec.LengthFieldOptions{}),
+		"length:max=64KiB,order=little,strip=3,adjust=-3,offset=1,size=2": codec.LengthField(codec.LengthFieldOptions{
+			Size: 2, Offset: 1, Adjust: -3, Strip: 3, LittleEndian: true, Max: 64 << 10,
+		}),
+		"length:adjust=7": codec.LengthField(codec.LengthFieldOptions{Adjust: 7}),
+	} {
+		got, err := codec.Parse(spec)
+		require.NoError(t, err, spec)
+		require.Equal(t, want, got, spec)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	const (
+		formats = "want raw or fixed:N or len:N[,max=S] or length:size=4,offset=0,adjust=0,strip=0,order=big|little,max=1MiB"
+		aSize   = "is not a whole number of bytes, KiB, MiB or GiB, like 65536 or 64KiB"
+	)
+	for spec, want := range map[string]string{
+		"":                     `codec: no codec is named "", ` + formats,
+		"lines":                `codec: no codec is named "lines", ` + formats,
+		"LEN:4":                `codec: no codec is named "LEN", ` + formats,
+		" raw":                 `codec: no codec is named " raw", ` + formats,
+		"len=4":                `codec: no codec is named "len=4", ` + formats,
+		"raw:":                 `codec: nothing after the colon of "raw:", want raw`,
+		"raw:1":                `codec: raw takes no options, not "1"`,
+		"fixed":                `codec: fixed:N with N = "": it ` + aSize,
+		"fixed:":               `codec: nothing after the colon of "fixed:", want fixed:N`,
+		"fixed:x":              `codec: fixed:N with N = "x": it ` + aSize,
+		"fixed:-1":             `codec: fixed:N with N = "-1": it ` + aSize,
+		"fixed:0":              `codec: fixed frames of 0 bytes, they must have at least 1`,
+		"len":                  `codec: len:N with N = "": it ` + aSize,
+		"len:max=5":            `codec: len:N with N = "max=5": it ` + aSize,
+		"len:0":                `codec: length field of 0 bytes, it must have 1 to 8`,
+		"len:9":                `codec: length field of 9 bytes, it must have 1 to 8`,
+		"len:4,max=3":          `codec: max of 3 bytes, it must be at least the 4 of the header`,
+		"len:4,max=0":          `codec: max of 0 bytes, it must be at least the 4 of the header`,
+		"len:4,":               `codec: unknown key "", want max`,
+		"len:4,strip=4":        `codec: unknown key "strip", want max`,
+		"len:4,max=8,max=8":    `codec: key "max" is given twice`,
+		"length:":              `codec: nothing after the colon of "length:", want length:size=4,offset=0,adjust=0,strip=0,order=big|little,max=1MiB`,
+		"length:4":             `codec: unknown key "4", want size, offset, adjust, strip, order, max`,
+		"length:size":          `codec: key "size" has no value, want size=...`,
+		"length:size=":         `codec: size="" ` + aSize,
+		"length:size=0":        `codec: length field of 0 bytes, it must have 1 to 8`,
+		"length:size=1,size=2": `codec: key "size" is given twice`,
+		"length:size=4,":       `codec: unknown key "", want size, offset, adjust, strip, order, max`,
+		"length:offset=-1":     `codec: offset="-1" ` + aSize,
+		"length:adjust=--1":    `codec: adjust="--1" ` + aSize,
+		"length:adjust=+1":     `codec: adjust="+1" ` + aSize,
+		"length:order=Big":     `codec: order="Big" is neither big nor little`,
+		"length:max=1.5MiB":    `codec: max="1.5MiB" ` + aSize,
+		"length:max=1=2":       `codec: max="1=2" ` + aSize,
+	} {
+		c, err := codec.Parse(spec)
+		require.EqualError(t, err, want, spec)
+		require.Nil(t, c, spec)
+	}
+}
