@@ -60,14 +60,21 @@ func (a *acceptor) retry() {
 	if !a.stopped {
 		return
 	}
-	a.stopped = false
-	a.loop.r.starved.Add(-1)
+	a.restart()
 	if a.accept(maxAccepts); a.stopped {
 		return
 	}
 	a.backoff = 0
 	a.loop.r.opts.Logger.Info("reactor: accepting again", "listener", a.listener.String())
 	a.watch(interestRead)
+}
+
+// restart ends a stop.
+func (a *acceptor) restart() {
+	if a.stopped {
+		a.stopped = false
+		a.loop.r.starved.Add(-1)
+	}
 }
 
 // accept takes up to n connections and says whether there may be more.
@@ -85,6 +92,7 @@ func (a *acceptor) accept(n int) bool {
 			continue
 		}
 		r.conns.Add(-1)
+		r.madeRoom() // another acceptor may have stopped for the place held here
 		switch err {
 		case unix.EAGAIN:
 			return false
@@ -149,7 +157,8 @@ func (a *acceptor) watch(to interest) {
 	if to == a.watched {
 		return
 	}
-	if err := a.loop.poller.set(a.fd, a.watched, to); err != nil {
+	err := a.loop.poller.set(a.fd, a.watched, to)
+	if err != nil && to != unregistered {
 		a.stop(err)
 		return
 	}
@@ -167,6 +176,7 @@ func (a *acceptor) open() {
 
 // drain accepts what waits and closes. A backlog has an end, but clients may refill it.
 func (a *acceptor) drain() {
+	a.restart()
 	for n := 0; n < maxBacklog && a.accept(maxAccepts); n += maxAccepts {
 	}
 	a.closeFD()
@@ -179,10 +189,7 @@ func (a *acceptor) closeFD() {
 		return
 	}
 	a.loop.sources = slices.Delete(a.loop.sources, i, i+1)
-	if a.stopped {
-		a.stopped = false
-		a.loop.r.starved.Add(-1)
-	}
+	a.restart()
 	if a.watched != unregistered {
 		_ = a.loop.poller.set(a.fd, a.watched, unregistered)
 	}

@@ -155,8 +155,9 @@ func (c *Conn) CloseWrite() error {
 // if output was left.
 func (c *Conn) Abort() {
 	c.assertOnLoop()
-	c.fail(ErrAborted)
-	c.flags |= fReset
+	if c.fail(ErrAborted) {
+		c.flags |= fReset
+	}
 }
 
 // Hold keeps the connection while an answer to it is being made elsewhere: through the peer's end, even if EOF returned an error, through a drain, and

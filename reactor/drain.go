@@ -96,8 +96,9 @@ func (l *loop) drain() {
 		s.drain()
 	}
 	for _, c := range l.registry.byFD {
-		if c != nil {
-			l.serve(c, (*Conn).drain)
+		if c != nil && c.phase == phaseOpen {
+			c.flags |= fDrain
+			c.later()
 		}
 	}
 }
@@ -119,24 +120,15 @@ func (l *loop) abortAll() {
 		case c == nil:
 		case c.phase == phaseLingering:
 			c.endLinger()
-		default:
+		case c.fail(ErrShutdown):
 			l.r.aborted.Add(1)
-			l.serve(c, (*Conn).cutOff)
+			c.flags |= fReset
 		}
 	}
 }
 
-// cutOff is a step: the reactor's patience is over.
-func (c *Conn) cutOff() {
-	c.flags |= fReset
-	c.fail(ErrShutdown)
-}
-
-// drain is a step: Shutdown has begun.
+// drain tells the handler that Shutdown has begun and reads once more, if the connection waits for nothing else.
 func (c *Conn) drain() {
-	if c.phase != phaseOpen {
-		return
-	}
 	idle := c.output == nil && c.input == nil && c.holds == 0
 	if d, ok := c.handler.(Drainer); ok {
 		d.Draining(c)

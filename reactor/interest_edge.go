@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
-//go:build unix && !linux
+//go:build unix && (!linux || quartet_edge)
 
 package reactor
 
@@ -10,7 +10,7 @@ const edgeTriggered = true
 
 // set changes what fd is watched for. From is what it was watched for until now.
 //
-// gnet's kqueue poller can neither remove the read filter nor deregister (its Delete does nothing there), so reading is
+// This is the way of kqueue; on Linux a tag builds it for testing, over epoll. gnet's kqueue poller can neither remove the read filter nor deregister (its Delete does nothing there), so reading is
 // registered edge-triggered (EV_CLEAR), once, and stays: who does not want input ignores the event and
 // reads again on resuming. Only the write filter comes and goes. Closing a descriptor removes its filters, see kqueue(2).
 func (p *poller) set(fd int, from, to interest) error {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
+//go:build linux && !quartet_edge
+
 package reactor
 
 // edgeTriggered says whether interestRead reports each arrival once (true) or as long as there is input (false).

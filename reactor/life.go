@@ -54,7 +54,8 @@ const (
 	fClean                        // the cause of closing is io.EOF
 	fFailed                       // to be closed at once
 	fReset                        // and with a reset
-	fLastRead                     // Shutdown has begun: nothing more is read
+	fDrain                        // Shutdown has begun and the connection has not had its last read
+	fLastRead                     // it has: nothing more is read
 	fTodo                         // on the loop's list for the next turn
 	fReadable                     // edge-triggered: an arrival was reported and not read to its end
 )
@@ -96,13 +97,19 @@ func (c *Conn) later() {
 
 // proceed is a step: the connection's turn on that list.
 func (c *Conn) proceed() {
-	c.flags &^= fTodo
+	c.flags &^= fTodo | fAgain
+	if c.output != nil && (edgeTriggered || c.interest == interestRead || c.interest == interestNone) {
+		c.flushQueue() // nobody has tried yet
+	}
 	if c.phase != phaseOpen {
 		return
 	}
+	if c.flags&fDrain != 0 {
+		c.flags &^= fDrain
+		c.drain()
+	}
 	c.unblock()
 	c.redeliver()
-	c.flags &^= fAgain
 	if c.flags&fReadable != 0 {
 		c.read()
 	}
@@ -144,10 +151,10 @@ func (c *Conn) finishUnlessHeld(cause error) {
 	c.because(cause)
 }
 
-// fail asks for an immediate close.
-func (c *Conn) fail(cause error) {
+// fail asks for an immediate close and says whether it was the first to.
+func (c *Conn) fail(cause error) bool {
 	if c.phase >= phaseLingering || c.flags&fFailed != 0 {
-		return
+		return false
 	}
 	c.flags |= fFailed
 	if first := c.cause(); first != nil && first != io.EOF {
@@ -155,6 +162,7 @@ func (c *Conn) fail(cause error) {
 	}
 	c.extra().cause = cause
 	c.touch()
+	return true
 }
 
 // because keeps the cause of a graceful close. io.EOF, the usual one, takes no memory.
@@ -249,8 +257,7 @@ func (c *Conn) watch(to interest) {
 // open is a step: the accept func makes the handler.
 func (c *Conn) open() {
 	l := c.loop
-	l.registry.add(c)
-	l.total++
+	c.enter()
 	h, err := c.listener.accept(c)
 	if err == nil && h == nil {
 		err = errors.New("reactor: the accept func returned neither handler nor error")
@@ -268,6 +275,12 @@ func (c *Conn) open() {
 	if l.draining {
 		c.drain()
 	}
+}
+
+// enter makes c one of its loop's connections.
+func (c *Conn) enter() {
+	c.loop.registry.add(c)
+	c.loop.total++
 }
 
 // refuse closes a connection that has no handler.

@@ -229,6 +229,9 @@ func (l *loop) end(err error) {
 	if (err != nil && err != error(stopPolling{})) || l.total > 0 {
 		l.r.opts.Logger.Error("reactor: loop ended", "loop", l.index, "err", err)
 		l.abortAll()
+		for l.todo.waiting() {
+			l.runTodo()
+		}
 	}
 	l.mailbox.close()
 	for {
@@ -243,7 +246,7 @@ func (l *loop) end(err error) {
 		case opWrite:
 			t.c.posted(t.buf)
 		case opOpen:
-			l.total++
+			t.c.enter()
 			t.c.refuse()
 		case opLoop:
 			t.fn(nil, net.ErrClosed)

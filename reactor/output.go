@@ -230,12 +230,15 @@ func (c *Conn) flushQueue() {
 			return
 		}
 	}
+	if edgeTriggered {
+		c.later() // the socket may have room left, of which there will be no event
+	}
 }
 
 // sendResult turns a socket's error into the connection's failure.
 func (c *Conn) sendResult(errno unix.Errno) {
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR && errno != unix.ENOBUFS {
-		c.fail(c.opError("write", "sendmsg", errno))
+		c.fail(c.opError("write", "send", errno))
 	} else if c.output == nil && c.listener.opts.IdleTimeout != 0 {
 		c.moved = now()
 	}

@@ -15,12 +15,12 @@ import "github.com/panjf2000/gnet/v2/pkg/netpoll"
 // A descriptor has one of four interests:
 //
 //	interestNone    no input, no room: at most a few events, one of them for a hang-up, an error or the peer's end
-//	interestRead    level-triggered: an event as long as there is input (epoll), or one for each arrival (kqueue)
+//	interestRead    level-triggered: an event as long as there is input (epoll), or one event for each arrival (kqueue)
 //	interestWrite   level-triggered: an event as long as there is room; none for input
 //	interestBoth    the two together
 //
 // Hang-ups and errors are reported in all of them. gnet's poller has neither "none" nor "write only";
-// interest_linux.go and interest_kqueue.go make them of what it has.
+// interest_level.go and interest_edge.go make them of what it has.
 //
 // gnet's Trigger is not used at all. Its queues allocate, drain without bound and run one batch late; a loop wakes by a
 // descriptor of its own (wake.go) and ends by an error of its callback.
