@@ -135,7 +135,7 @@ func parseKeys(list string, keys ...key) error {
 		case i < 0:
 			return fmt.Errorf("codec: unknown key %q, want %s", name, names(keys))
 		case !hasValue:
-			return fmt.Errorf("codec: key %q has no value, want %s=...", name, name)
+			return fmt.Errorf("codec: key %q has no value, want %s=VALUE", name, name)
 		case slices.Contains(given, name):
 			return fmt.Errorf("codec: key %q is given twice", name)
 		}

@@ -62,7 +62,7 @@ func TestParseRefuses(t *testing.T) {
 		"len:4,max=8,max=8":    `codec: key "max" is given twice`,
 		"length:":              `codec: nothing after the colon of "length:", want length:size=4,offset=0,adjust=0,strip=0,order=big|little,max=1MiB`,
 		"length:4":             `codec: unknown key "4", want size, offset, adjust, strip, order, max`,
-		"length:size":          `codec: key "size" has no value, want size=...`,
+		"length:size":          `codec: key "size" has no value, want size=VALUE`,
 		"length:size=":         `codec: size="" ` + aSize,
 		"length:size=0":        `codec: length field of 0 bytes, it must have 1 to 8`,
 		"length:size=1,size=2": `codec: key "size" is given twice`,
