@@ -22,9 +22,9 @@ const (
 	retryLongest = time.Second
 )
 
-// An acceptor is one listening socket on its loop. Its states: accepting, and stopped for want of descriptors, memory or a place
-// under MaxConns, when it is not watched and tries again with back-off, and at once when a connection closes. So a loop that cannot accept neither spins nor
-// dies, and the backlog holds who comes.
+// An acceptor is one listening socket on its loop. Its states: accepting, and stopped for want of descriptors, memory
+// or a place under MaxConns, when it is not watched and tries again with back-off, and at once when a connection
+// closes. So a loop that cannot accept neither spins nor dies, and the backlog holds who comes.
 type acceptor struct {
 	loop     *loop
 	listener *Listener
@@ -211,8 +211,8 @@ func (l *loop) madeRoom() {
 	l.wake()
 }
 
-// dropLingering closes the connections of all loops that only linger and says whether there were any here: their descriptors
-// are worth more to new ones.
+// dropLingering closes the connections of all loops that only linger and says whether there were any here: their
+// descriptors are worth more to new ones.
 func (l *loop) dropLingering() bool {
 	dropped := l.dropOwnLingering()
 	for _, other := range l.r.loops {

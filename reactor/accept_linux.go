@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acceptOne accepts one connection. x/sys's Accept4 would allocate the address and ask the socket for its protocol; here the
-// address is written where it stays until it is converted. The call is an ordinary one, for it could block.
+// acceptOne accepts one connection. x/sys's Accept4 would allocate the address and ask the socket for its protocol;
+// here the address is written where it stays until it is converted. The call is an ordinary one, for it could block.
 func (a *acceptor) acceptOne() (int, FourTuple, unix.Errno) {
 	raw := &a.loop.rawAddr
 	size := uint32(unsafe.Sizeof(*raw))

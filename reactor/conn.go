@@ -14,8 +14,9 @@ import (
 )
 
 // A Conn is one connection of a loop. It never leaves its loop: every method may be called only on it, that is inside
-// the methods of the connection's Handler, of the handlers of other connections of the loop, or a function given to Ref.Do. Elsewhere use Ref. A Conn is not
-// reused: once ended it stays so, its methods answer net.ErrClosed or do nothing, and its ID and tuple remain readable.
+// the methods of the connection's Handler, of the handlers of other connections of the loop, or a function given to
+// Ref.Do. Elsewhere use Ref. A Conn is not reused: once ended it stays so, its methods answer net.ErrClosed or do
+// nothing, and its ID and tuple remain readable.
 //
 // No method calls a handler. What a call leads to, Close or Writable say, happens after the running method has returned.
 type Conn struct {
@@ -68,10 +69,10 @@ func (c *Conn) Tuple() FourTuple { return c.tuple }
 // Ref returns the connection's handle for other goroutines. Any goroutine may call it.
 func (c *Conn) Ref() Ref { return Ref{c} }
 
-// Write takes all of p or nothing, and never blocks. What is written while a handler runs gathers and is sent when it returns, or before
-// that when it passes 64 KiB; p is not kept. The count is len(p) or 0.
-// The error is ErrOverflow at MaxOutput, which closes nothing, ErrWriteClosed after CloseWrite, net.ErrClosed after Close, or
-// the socket's own error, after which Close follows.
+// Write takes all of p or nothing, and never blocks. What is written while a handler runs gathers and is sent when it
+// returns, or before that when it passes 64 KiB; p is not kept. The count is len(p) or 0. The error is ErrOverflow at
+// MaxOutput, which closes nothing, ErrWriteClosed after CloseWrite, net.ErrClosed after Close, or the socket's own
+// error, after which Close follows.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.assertOnLoop()
 	if err := c.mayWrite(); err != nil {
@@ -100,19 +101,20 @@ func (c *Conn) Unsent() int {
 	return c.gathered() + c.output.size
 }
 
-// Blocked says whether output has passed the high-water mark and not yet fallen below the low-water mark. Input is neither delivered nor
-// read meanwhile; Writable tells the end of it. A handler that produces output by itself stops here.
+// Blocked says whether output has passed the high-water mark and not yet fallen below the low-water mark. Input is
+// neither delivered nor read meanwhile; Writable tells the end of it. A handler that produces output by itself stops
+// here.
 func (c *Conn) Blocked() bool { return c.flags&fBlocked != 0 }
 
-// Need postpones Data until n bytes are there to be consumed, or the peer's end. It holds for the next call only. More than MaxInput closes the
-// connection with ErrInputLimit.
+// Need postpones Data until n bytes are there to be consumed, or the peer's end. It holds for the next call only.
+// More than MaxInput closes the connection with ErrInputLimit.
 func (c *Conn) Need(n int) {
 	c.assertOnLoop()
 	c.need = int32(min(max(n, 0), maxNeed))
 }
 
-// Pause stops delivery and reading, frames already received included, until Resume. The peer's reset is still noticed, its end is not.
-// Pausing twice is pausing once.
+// Pause stops delivery and reading, frames already received included, until Resume. The peer's reset is still
+// noticed, its end is not. Pausing twice is pausing once.
 func (c *Conn) Pause() {
 	c.assertOnLoop()
 	c.flags |= fPaused
@@ -151,8 +153,8 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Abort drops what was not sent and resets the connection (on unix sockets, closes it). The handler's Close gets ErrAborted, in an *UnsentError
-// if output was left.
+// Abort drops what was not sent and resets the connection (on unix sockets, closes it). The handler's Close gets
+// ErrAborted, in an *UnsentError if output was left.
 func (c *Conn) Abort() {
 	c.assertOnLoop()
 	if c.fail(ErrAborted) {
@@ -160,9 +162,9 @@ func (c *Conn) Abort() {
 	}
 }
 
-// Hold keeps the connection while an answer to it is being made elsewhere: through the peer's end, even if EOF returned an error, through a drain, and
-// beyond its idle timeout. The function it returns ends that; any goroutine may call it, calls after the first do nothing.
-// Neither Close nor a socket error is held up.
+// Hold keeps the connection while an answer to it is being made elsewhere: through the peer's end, even if EOF
+// returned an error, through a drain, and beyond its idle timeout. The function it returns ends that; any goroutine
+// may call it, calls after the first do nothing. Neither Close nor a socket error is held up.
 func (c *Conn) Hold() (release func()) {
 	c.assertOnLoop()
 	c.holds++

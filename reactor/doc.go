@@ -18,30 +18,33 @@
 //
 // # Handlers and loops
 //
-// Each connection belongs to one loop, a single goroutine, for life. All methods of its Handler run there, one at a time, so
-// a handler's state needs no lock; and none may block, for the other connections of the loop wait meanwhile. A *Conn
-// stays on its loop as well. What leaves it is a Ref, which any goroutine may keep for ever and which reaches the
-// connection through its loop's mailbox.
+// Each connection belongs to one loop, a single goroutine, for life. All methods of its Handler run there, one at a
+// time, so a handler's state needs no lock; and none may block, for the other connections of the loop wait meanwhile.
+// A *Conn stays on its loop as well. What leaves it is a Ref, which any goroutine may keep for ever and which reaches
+// the connection through its loop's mailbox.
 //
-// Frames puts a decoder of package codec between the bytes and the handler, so that it sees whole messages however the network cut
-// them.
+// Frames puts a decoder of package codec between the bytes and the handler, so that it sees whole messages however
+// the network cut them.
 //
 // # What is bounded
 //
-// Output that a peer does not take stops that peer's input at StreamOptions.HighWater, until it has fallen below LowWater: a server that answers
-// requests is bounded without a line of code. Write refuses at MaxOutput. Input that a handler does not consume is bounded by MaxInput,
-// everything together by Options.MaxBuffered, connections by MaxConns, work handed to a loop by MailboxLimit. Without descriptors the
-// listeners wait and existing connections notice nothing.
+// Output that a peer does not take stops that peer's input at StreamOptions.HighWater, until it has fallen below
+// LowWater: a server that answers requests is bounded without a line of code. Write refuses at MaxOutput. Input that
+// a handler does not consume is bounded by MaxInput, everything together by Options.MaxBuffered, connections by
+// MaxConns, work handed to a loop by MailboxLimit. Without descriptors the listeners wait and existing connections
+// notice nothing.
 //
 // # What is told
 //
-// Close is called exactly once for each connection whose accept func made a handler: with nil if every byte written was taken by the
-// kernel, with an *UnsentError that counts the bytes if not. A panic in a handler closes its connection and no other.
+// Close is called exactly once for each connection whose accept func made a handler: with nil if every byte written
+// was taken by the kernel, with an *UnsentError that counts the bytes if not. A panic in a handler closes its
+// connection and no other.
 //
 // # Reading order
 //
-// The API: handler.go and frames.go, options.go, conn.go, ref.go, reactor.go, listener.go, packet.go, errors.go. The loop: poller.go has the contract
-// with the poller and interest_*.go its four interests, loop.go the turn, mailbox.go, wake_*.go and timer.go what wakes it. A
-// connection: life.go draws and walks its states, input.go reads, output.go writes, pressure.go is the bound on all of them.
-// Then accept.go, drain.go for the end, registry.go for finding connections, and sys_*.go for the system calls of the hot path.
+// The API: handler.go and frames.go, options.go, conn.go, ref.go, reactor.go, listener.go, packet.go, errors.go. The
+// loop: poller.go has the contract with the poller and interest_*.go its four interests, loop.go the turn,
+// mailbox.go, wake_*.go and timer.go what wakes it. A connection: life.go draws and walks its states, input.go reads,
+// output.go writes, pressure.go is the bound on all of them. Then accept.go, drain.go for the end, registry.go for
+// finding connections, and sys_*.go for the system calls of the hot path.
 package reactor

@@ -15,8 +15,8 @@ import (
 // their turn.
 const maxFramesPerTurn = 256
 
-// A FrameHandler is a Handler with Frame in place of Data. A decoding error closes the connection after the frames before it were
-// handled and their answers sent; it arrives in Close.
+// A FrameHandler is a Handler with Frame in place of Data. A decoding error closes the connection after the frames
+// before it were handled and their answers sent; it arrives in Close.
 type FrameHandler interface {
 	// Frame is called for each frame. payload is valid only until Frame returns. An error closes the connection as
 	// Close does; Close gets it.
@@ -28,8 +28,8 @@ type FrameHandler interface {
 	Close(c *Conn, err error)
 }
 
-// FrameFunc makes a FrameHandler of a function that is its Frame. At the peer's end it sends what is buffered and closes: with io.EOF
-// between frames, with a *codec.TruncatedError, which is an io.ErrUnexpectedEOF, inside one.
+// FrameFunc makes a FrameHandler of a function that is its Frame. At the peer's end it sends what is buffered and
+// closes: with io.EOF between frames, with a *codec.TruncatedError, which is an io.ErrUnexpectedEOF, inside one.
 type FrameFunc func(c *Conn, payload []byte) error
 
 // Frame calls f.

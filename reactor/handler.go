@@ -17,8 +17,8 @@ type AcceptFunc func(c *Conn) (Handler, error)
 type Handler interface {
 	// Data is called when bytes have arrived. in is everything received and not yet consumed; Data says how many it
 	// consumed. The rest comes again when more has arrived, on Resume, and when output falls below the low-water
-	// mark. in is valid only until Data returns, and must not be written to. An error closes the connection as Close does; Close gets it.
-	// A count outside 0..len(in) is a panic.
+	// mark. in is valid only until Data returns, and must not be written to. An error closes the connection as Close
+	// does; Close gets it. A count outside 0..len(in) is a panic.
 	Data(c *Conn, in []byte) (consumed int, err error)
 
 	// EOF is called once when the peer has shut down its writing half; rest is what was not consumed, valid until EOF

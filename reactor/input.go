@@ -62,8 +62,9 @@ func (c *Conn) mayRead() bool {
 
 // read receives once and delivers.
 //
-// Without a leftover the handler sees the loop's own buffer. A small leftover is put in front of what was received there; a large one grows
-// in its own buffer and is received into, so that the bytes of a large frame are copied only as it grows.
+// Without a leftover the handler sees the loop's own buffer. A small leftover is put in front of what was received
+// there; a large one grows in its own buffer and is received into, so that the bytes of a large frame are copied only
+// as it grows.
 func (c *Conn) read() {
 	if !c.mayRead() {
 		return // the event is older than the state
@@ -188,8 +189,8 @@ func (c *Conn) inputLimit() int {
 	return limit
 }
 
-// growInput returns room to receive into behind a large leftover. The buffer grows geometrically towards what is needed, but never
-// beyond twice what has come plus one read: a header that promises much reserves nothing.
+// growInput returns room to receive into behind a large leftover. The buffer grows geometrically towards what is
+// needed, but never beyond twice what has come plus one read: a header that promises much reserves nothing.
 func (c *Conn) growInput() []byte {
 	have := len(c.input.B) - int(c.consumed)
 	want := have + readSize

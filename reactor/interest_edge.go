@@ -10,9 +10,10 @@ const edgeTriggered = true
 
 // set changes what fd is watched for. From is what it was watched for until now.
 //
-// This is the way of kqueue; on Linux a tag builds it for testing, over epoll. gnet's kqueue poller can neither remove the read filter nor deregister (its Delete does nothing there), so reading is
-// registered edge-triggered (EV_CLEAR), once, and stays: who does not want input ignores the event and
-// reads again on resuming. Only the write filter comes and goes. Closing a descriptor removes its filters, see kqueue(2).
+// This is the way of kqueue; on Linux a tag builds it for testing, over epoll. gnet's kqueue poller can neither
+// remove the read filter nor deregister (its Delete does nothing there), so reading is registered edge-triggered
+// (EV_CLEAR), once, and stays: who does not want input ignores the event and reads again on resuming. Only the write
+// filter comes and goes. Closing a descriptor removes its filters, see kqueue(2).
 func (p *poller) set(fd int, from, to interest) error {
 	pa := p.attachment(fd)
 	write, wrote := to == interestWrite || to == interestBoth, from == interestWrite || from == interestBoth

@@ -27,8 +27,8 @@ import (
 //	OPEN     --fail, end: socket error, deadline, Abort, panic--> Close(c, cause) --> CLOSED
 //	LINGERING --readLinger, expire: FIN, 64 KiB, 2 s of silence, 10 s--> CLOSED
 //
-// Methods of Conn and of handlers only set flags; settle, which ends every step, walks the arrows. So no method of a handler is called
-// from inside another, and each arrow stands in one place.
+// Methods of Conn and of handlers only set flags; settle, which ends every step, walks the arrows. So no method of a
+// handler is called from inside another, and each arrow stands in one place.
 type phase uint8
 
 const (
@@ -298,8 +298,9 @@ func (c *Conn) shutWrite() {
 	}
 }
 
-// end tells the handler that the connection is over, the last thing it hears, and closes the descriptor or lets it linger. The
-// descriptor stays open until the handler has returned, so that its number names no other connection meanwhile.
+// end tells the handler that the connection is over, the last thing it hears, and closes the descriptor or lets it
+// linger. The descriptor stays open until the handler has returned, so that its number names no other connection
+// meanwhile.
 func (c *Conn) end(cause error) {
 	graceful := c.phase == phaseDraining && c.output == nil && c.flags&fFailed == 0
 	c.dropInput()
@@ -340,8 +341,9 @@ func (c *Conn) forget() {
 	l.r.madeRoom()
 }
 
-// linger keeps the descriptor for reading what the peer still sends: closing a socket with unread input resets the connection
-// and destroys replies on their way (RFC 1122, 4.2.2.13). The Conn itself is the record of it, without handler and buffers.
+// linger keeps the descriptor for reading what the peer still sends: closing a socket with unread input resets the
+// connection and destroys replies on their way (RFC 1122, 4.2.2.13). The Conn itself is the record of it, without
+// handler and buffers.
 func (c *Conn) linger() bool {
 	c.phase = phaseLingering
 	if c.watch(interestRead); c.interest != interestRead {
@@ -376,7 +378,8 @@ func (c *Conn) endLinger() {
 	c.closeFD()
 }
 
-// closeFD gives the descriptor back. It is deregistered first: should someone have duplicated it, closing alone would leave its events.
+// closeFD gives the descriptor back. It is deregistered first: should someone have duplicated it, closing alone would
+// leave its events.
 func (c *Conn) closeFD() {
 	l := c.loop
 	if c.flags&fReset != 0 {

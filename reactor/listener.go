@@ -21,7 +21,8 @@ import (
 // maxBacklog bounds what Shutdown accepts from a backlog; the kernel's own bound is smaller.
 const maxBacklog = 1 << 16
 
-// A Listener is an address that the reactor serves, with one socket or one for each loop. Its methods may be called from any goroutine.
+// A Listener is an address that the reactor serves, with one socket or one for each loop. Its methods may be called
+// from any goroutine.
 type Listener struct {
 	reactor *Reactor
 	network string
@@ -38,12 +39,13 @@ type Listener struct {
 	shutOnce sync.Once
 }
 
-// Listen serves stream connections on an address. The network is tcp, tcp4, tcp6 or unix; host names resolve, IPv4 first; an
-// empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket), port 0 one that the system chooses, see Addr. What waits at a unix path
-// is replaced if it is a socket that nobody serves; anything else there is left as it is and the path is in use.
+// Listen serves stream connections on an address. The network is tcp, tcp4, tcp6 or unix; host names resolve, IPv4
+// first; an empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket), port 0 one that the
+// system chooses, see Addr. What waits at a unix path is replaced if it is a socket that nobody serves; anything else
+// there is left as it is and the path is in use.
 //
-// It may be called before Serve, when the backlog holds who connects, and at any time until Shutdown, after which it returns
-// net.ErrClosed. accept is called for each connection. nil options are the defaults. Errors are *net.OpError.
+// It may be called before Serve, when the backlog holds who connects, and at any time until Shutdown, after which it
+// returns net.ErrClosed. accept is called for each connection. nil options are the defaults. Errors are *net.OpError.
 func (r *Reactor) Listen(network, address string, accept AcceptFunc, o *StreamOptions) (*Listener, error) {
 	if accept == nil {
 		return nil, errors.New("reactor: Listen without an accept func")
@@ -87,8 +89,8 @@ func (lis *Listener) Addr() net.Addr { return lis.addr }
 // String returns the network and the address.
 func (lis *Listener) String() string { return lis.network + " " + lis.addr.String() }
 
-// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset. It returns when the sockets
-// are closed, but for a call on a loop, which does not wait. Closing twice is closing once.
+// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset. It returns when the
+// sockets are closed, but for a call on a loop, which does not wait. Closing twice is closing once.
 func (lis *Listener) Close() error {
 	lis.shutOnce.Do(func() {
 		for i, s := range lis.sockets {

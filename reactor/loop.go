@@ -124,8 +124,8 @@ func (l *loop) turn() error {
 	return nil
 }
 
-// serve runs one step of one connection. It is the only place from which handlers are entered, where what they wrote is sent
-// and where their panics end.
+// serve runs one step of one connection. It is the only place from which handlers are entered, where what they wrote
+// is sent and where their panics end.
 func (l *loop) serve(c *Conn, step func(*Conn)) {
 	l.cur, l.completed = c, false
 	defer l.served()
@@ -153,7 +153,8 @@ func (l *loop) left() {
 		close(l.done)
 		return
 	}
-	// The rest of the batch of events is lost. The level-triggered ones come again by themselves, the others when armed anew.
+	// The rest of the batch of events is lost. The level-triggered ones come again by themselves, the others when
+	// armed anew.
 	for fd, c := range l.registry.byFD {
 		if c != nil && c.interest == interestNone {
 			_ = l.poller.set(fd, interestNone, interestNone)

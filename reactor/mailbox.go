@@ -43,8 +43,8 @@ type mailbox struct {
 	next    int
 }
 
-// put adds t. It fails with ErrMailboxFull at the limit, unless t is the reactor's own work, which is bounded elsewhere, and with net.ErrClosed
-// once the loop has ended.
+// put adds t. It fails with ErrMailboxFull at the limit, unless t is the reactor's own work, which is bounded
+// elsewhere, and with net.ErrClosed once the loop has ended.
 func (m *mailbox) put(t task, own bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -58,7 +58,8 @@ func (m *mailbox) put(t task, own bool) error {
 	return nil
 }
 
-// take returns the next task of the running batch. It starts a new batch only if fresh is true, so that what a task posts waits for the next round.
+// take returns the next task of the running batch. It starts a new batch only if fresh is true, so that what a task
+// posts waits for the next round.
 func (m *mailbox) take(fresh bool) (task, bool) {
 	if m.next == len(m.running) {
 		if !fresh || !m.swap() {

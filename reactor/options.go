@@ -46,9 +46,9 @@ type Options struct {
 	// 0 and -1 mean no limit but the process's descriptors. Connections that only linger do not count.
 	MaxConns int
 
-	// MaxBuffered bounds the bytes that all connections together hold, received and unconsumed or written and unsent. Past it reading pauses
-	// everywhere and the connections that hold most are closed with ErrBufferLimit.
-	// 0 means a quarter of GOMEMLIMIT where that is set, else 1 GiB; -1 no limit.
+	// MaxBuffered bounds the bytes that all connections together hold, received and unconsumed or written and unsent.
+	// Past it reading pauses everywhere and the connections that hold most are closed with ErrBufferLimit. 0 means a
+	// quarter of GOMEMLIMIT where that is set, else 1 GiB; -1 no limit.
 	MaxBuffered int64
 
 	// MailboxLimit bounds the tasks that wait for one loop, posted by Ref's methods from elsewhere. 0 means 65536.
@@ -100,40 +100,42 @@ type StreamOptions struct {
 	Backlog int
 
 	// ReusePort gives each loop a listening socket of its own and lets the kernel spread connections over them
-	// (SO_REUSEPORT, socket(7)). Without it one socket accepts and the loop with the fewest connections gets each. TCP only.
+	// (SO_REUSEPORT, socket(7)). Without it one socket accepts and the loop with the fewest connections gets each.
+	// TCP only.
 	ReusePort bool
 
 	// HighWater is the number of bytes of unsent output above which a connection's input is neither delivered nor read.
 	// 0 means 64 KiB.
 	HighWater int
 
-	// LowWater is the number of bytes below which unsent output must fall before input goes on; at most HighWater. 0 means a quarter
-	// of HighWater, at most 16 KiB.
+	// LowWater is the number of bytes below which unsent output must fall before input goes on; at most HighWater. 0
+	// means a quarter of HighWater, at most 16 KiB.
 	LowWater int
 
-	// MaxOutput is the number of bytes of unsent output at which Write fails with ErrOverflow; at least HighWater. One Write may
-	// pass it. 0 means 16 MiB; -1 no limit.
+	// MaxOutput is the number of bytes of unsent output at which Write fails with ErrOverflow; at least HighWater.
+	// One Write may pass it. 0 means 16 MiB; -1 no limit.
 	MaxOutput int
 
-	// MaxInput bounds the bytes that a handler leaves unconsumed; more closes the connection with ErrInputLimit. 0 means 1 MiB; -1
-	// no limit. A codec that needs more than this for a frame (see Frames) has its way.
+	// MaxInput bounds the bytes that a handler leaves unconsumed; more closes the connection with ErrInputLimit. 0
+	// means 1 MiB; -1 no limit. A codec that needs more than this for a frame (see Frames) has its way.
 	MaxInput int
 
-	// IdleTimeout closes a connection on which no byte was received and none taken by the kernel for so long, with ErrIdleTimeout; never early, and late
-	// by at most a thirty-second of itself (so that thousands of timeouts share a wake-up) and what keeps the loop busy.
-	// A connection that is held does not idle. 0 and -1 mean never.
+	// IdleTimeout closes a connection on which no byte was received and none taken by the kernel for so long, with
+	// ErrIdleTimeout; never early, and late by at most a thirty-second of itself (so that thousands of timeouts share
+	// a wake-up) and what keeps the loop busy. A connection that is held does not idle. 0 and -1 mean never.
 	IdleTimeout time.Duration
 
-	// WriteTimeout closes a connection whose peer has taken no byte of waiting output for so long, with ErrWriteTimeout. 0 means
-	// 60 s; -1 never.
+	// WriteTimeout closes a connection whose peer has taken no byte of waiting output for so long, with
+	// ErrWriteTimeout. 0 means 60 s; -1 never.
 	WriteTimeout time.Duration
 
 	// Nagle leaves Nagle's algorithm on (no TCP_NODELAY, tcp(7)).
 	Nagle bool
 
-	// KeepAliveIdle, KeepAliveInterval and KeepAliveCount are TCP's keep-alive probes: after how much silence the first
-	// is sent, how far apart the next, and how many go unanswered before the connection is reset; the durations in whole seconds, rounded up (TCP_KEEPIDLE and
-	// following, tcp(7)). 0 means 15 s, 15 s and 9. KeepAliveIdle -1 sends none.
+	// KeepAliveIdle, KeepAliveInterval and KeepAliveCount are TCP's keep-alive probes: after how much silence the
+	// first is sent, how far apart the next, and how many go unanswered before the connection is reset; the durations
+	// in whole seconds, rounded up (TCP_KEEPIDLE and following, tcp(7)). 0 means 15 s, 15 s and 9. KeepAliveIdle -1
+	// sends none.
 	KeepAliveIdle, KeepAliveInterval time.Duration
 	KeepAliveCount                   int
 }

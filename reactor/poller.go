@@ -9,8 +9,8 @@ import "github.com/panjf2000/gnet/v2/pkg/netpoll"
 
 // The poller's contract, what the rest of the package relies on and each platform file provides.
 //
-// An event names a descriptor number and is a hint, no more: the number may have been closed and reused inside the same batch.
-// Only the result of a system call on the descriptor that a connection owns now decides anything.
+// An event names a descriptor number and is a hint, no more: the number may have been closed and reused inside the
+// same batch. Only the result of a system call on the descriptor that a connection owns now decides anything.
 //
 // A descriptor has one of four interests:
 //
@@ -57,8 +57,8 @@ func (p *poller) watchWaker(fd int) error { return p.np.AddRead(p.attachment(fd)
 
 func (p *poller) close() error { return p.np.Close() }
 
-// stopPolling ends poller.run when the callback returns it. gnet ends Polling for errors that are, in the sense of errors.Is, its own
-// shutdown error; answering Is spares the import of a third gnet package for one name.
+// stopPolling ends poller.run when the callback returns it. gnet ends Polling for errors that are, in the sense of
+// errors.Is, its own shutdown error; answering Is spares the import of a third gnet package for one name.
 type stopPolling struct{}
 
 func (stopPolling) Error() string   { return "reactor: loop stopped" }

@@ -8,8 +8,8 @@ package reactor
 import "github.com/panjf2000/gnet/v2/pkg/netpoll"
 
 // attachments in the poll_opt build: the kernel keeps a pointer to the attachment and an event can outlive the
-// connection it was registered for. So an attachment belongs to a descriptor number, not to a connection, and lives as long as the
-// poller: no event can point to freed memory.
+// connection it was registered for. So an attachment belongs to a descriptor number, not to a connection, and lives
+// as long as the poller: no event can point to freed memory.
 type attachments struct {
 	callback netpoll.PollEventHandler
 	byFD     []*netpoll.PollAttachment

@@ -14,8 +14,8 @@ import (
 	"sync/atomic"
 )
 
-// A Reactor is a number of event loops and what they serve. Its methods may be called from any goroutine, handlers included, but for those that wait for
-// the loops: Serve, Shutdown and Close answer ErrOnLoop there.
+// A Reactor is a number of event loops and what they serve. Its methods may be called from any goroutine, handlers
+// included, but for those that wait for the loops: Serve, Shutdown and Close answer ErrOnLoop there.
 type Reactor struct {
 	opts  Options
 	loops []*loop
@@ -35,7 +35,8 @@ type Reactor struct {
 	stopping bool // Shutdown or Close was called
 }
 
-// New makes a reactor. It opens descriptors (two pollers' worth and a wake-up each loop), which Serve's end, Shutdown or Close give back.
+// New makes a reactor. It opens descriptors (two pollers' worth and a wake-up each loop), which Serve's end, Shutdown
+// or Close give back.
 func New(o Options) (*Reactor, error) {
 	o, err := o.resolve()
 	if err != nil {
@@ -80,8 +81,8 @@ func (l *loop) openPoller() (err error) {
 }
 
 // Serve runs the loops until ctx is done and then drains as Shutdown does, for at most DrainTimeout. It returns what
-// Shutdown returned, its own call or another: nil if every connection came to its end. A second Serve returns ErrServing, one after Shutdown or Close
-// net.ErrClosed.
+// Shutdown returned, its own call or another: nil if every connection came to its end. A second Serve returns
+// ErrServing, one after Shutdown or Close net.ErrClosed.
 func (r *Reactor) Serve(ctx context.Context) error {
 	if r.onLoop() {
 		return ErrOnLoop
@@ -137,8 +138,8 @@ func (r *Reactor) running() bool {
 	return r.started
 }
 
-// beginShutdown says whether the caller is the first to stop the reactor. The loops of one that never served are started, since they
-// know best how to end.
+// beginShutdown says whether the caller is the first to stop the reactor. The loops of one that never served are
+// started, since they know best how to end.
 func (r *Reactor) beginShutdown() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -160,8 +161,8 @@ func (r *Reactor) Lookup(t FourTuple) (Ref, bool) {
 	return Ref{}, false
 }
 
-// A connection's ID is its place in the order of acceptance, above the number of its descriptor, by which it is found without an
-// index.
+// A connection's ID is its place in the order of acceptance, above the number of its descriptor, by which it is found
+// without an index.
 const fdBits = 24
 
 // ByID finds the open connection with that ID.
@@ -174,8 +175,8 @@ func (r *Reactor) ByID(id uint64) (Ref, bool) {
 	return Ref{}, false
 }
 
-// Conns yields the open connections, loop after loop. Those of a loop are taken down at one moment; a connection may have ended when it is
-// yielded.
+// Conns yields the open connections, loop after loop. Those of a loop are taken down at one moment; a connection may
+// have ended when it is yielded.
 func (r *Reactor) Conns() iter.Seq[Ref] {
 	return func(yield func(Ref) bool) {
 		for _, l := range r.loops {

@@ -33,8 +33,9 @@ func (r Ref) Tuple() FourTuple {
 	return r.c.tuple
 }
 
-// Write queues a copy of p for the connection. A nil error means queued, not delivered: should the connection end first, its handler's
-// Close is told by *UnsentError. The count is len(p) or 0. It fails with ErrOverflow at MaxOutput, ErrMailboxFull, or net.ErrClosed.
+// Write queues a copy of p for the connection. A nil error means queued, not delivered: should the connection end
+// first, its handler's Close is told by *UnsentError. The count is len(p) or 0. It fails with ErrOverflow at
+// MaxOutput, ErrMailboxFull, or net.ErrClosed.
 func (r Ref) Write(p []byte) (int, error) {
 	if err := r.mayWrite(); err != nil {
 		return 0, err
@@ -68,9 +69,9 @@ func (r Ref) Close() error {
 	return r.c.loop.post(task{op: opClose, c: r.c}, false)
 }
 
-// Do has fn called on the connection's loop. nil means that it is called exactly once: with a nil error, or with net.ErrClosed if the
-// connection went first; then c is only good for its ID and tuple. Otherwise the error is ErrMailboxFull or net.ErrClosed and fn is not called.
-// A panic in fn closes the connection like one in its handler.
+// Do has fn called on the connection's loop. nil means that it is called exactly once: with a nil error, or with
+// net.ErrClosed if the connection went first; then c is only good for its ID and tuple. Otherwise the error is
+// ErrMailboxFull or net.ErrClosed and fn is not called. A panic in fn closes the connection like one in its handler.
 func (r Ref) Do(fn func(c *Conn, err error)) error {
 	if r.c == nil {
 		return net.ErrClosed

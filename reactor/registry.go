@@ -14,8 +14,8 @@ import (
 // A registry finds the connections of one loop by descriptor number and by 4-tuple. Only its loop writes; the loop reads
 // without the lock, everyone else with it.
 //
-// A Go map from tuple to connection costs some 200 bytes a connection. Here the index is an open-addressing table of descriptor
-// numbers, 4 bytes a slot, and the tuples are compared where they are anyway: in the connections.
+// A Go map from tuple to connection costs some 200 bytes a connection. Here the index is an open-addressing table of
+// descriptor numbers, 4 bytes a slot, and the tuples are compared where they are anyway: in the connections.
 type registry struct {
 	mu    sync.Mutex
 	byFD  []*Conn // nil where the number is not a connection's

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The four calls of the hot path are raw: they skip the scheduler's bookkeeping, which is safe only because they cannot block.
-// O_NONBLOCK does not promise that, it belongs to the open file and another process may clear it; MSG_DONTWAIT does. A raw call that
-// blocked would stop the garbage collector and with it the process.
+// The four calls of the hot path are raw: they skip the scheduler's bookkeeping, which is safe only because they
+// cannot block. O_NONBLOCK does not promise that, it belongs to the open file and another process may clear it;
+// MSG_DONTWAIT does. A raw call that blocked would stop the garbage collector and with it the process.
 const ioFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
 // recv is recvfrom(2) without an address. 0 and no error is the peer's end.

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The same contract as sys_linux.go with x/sys's ordinary calls: for the other systems, and on Linux under a tag for testing them.
+// The same contract as sys_linux.go with x/sys's ordinary calls: for the other systems, and on Linux under a tag for
+// testing them.
 const ioFlags = unix.MSG_DONTWAIT | noSignal
 
 func recv(fd int, p []byte) (int, unix.Errno) {

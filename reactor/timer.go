@@ -23,8 +23,8 @@ func coarse(at int64, period time.Duration) int64 {
 	return (at + step - 1) / step * step
 }
 
-// deadlines holds the next deadline of each connection that has one, and one runtime timer armed for the earliest. On the loop only,
-// but for the timer's function, which wakes the loop.
+// deadlines holds the next deadline of each connection that has one, and one runtime timer armed for the earliest. On
+// the loop only, but for the timer's function, which wakes the loop.
 type deadlines struct {
 	heap  deadlineHeap
 	timer *time.Timer

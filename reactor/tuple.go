@@ -10,8 +10,9 @@ import (
 	"net/netip"
 )
 
-// A FourTuple names a TCP connection: where it ends here and where it ends there. It is comparable, so it can be a map's key;
-// IPv4 addresses are always plain IPv4, never mapped into IPv6. The tuple of a unix connection is the zero value.
+// A FourTuple names a TCP connection: where it ends here and where it ends there. It is comparable, so it can be a
+// map's key; IPv4 addresses are always plain IPv4, never mapped into IPv6. The tuple of a unix connection is the zero
+// value.
 type FourTuple struct {
 	Local, Remote netip.AddrPort
 }

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A waker is a descriptor that a loop watches level-triggered: it stays readable from ring until silence. An eventfd(2) here.
+// A waker is a descriptor that a loop watches level-triggered: it stays readable from ring until silence. An
+// eventfd(2) here.
 type waker struct{ fd int }
 
 func openWaker() (waker, error) {
