@@ -91,8 +91,9 @@ func (a *acceptor) accept(n int) bool {
 			a.hand(fd, tuple)
 			continue
 		}
-		r.conns.Add(-1)
-		r.madeRoom() // another acceptor may have stopped for the place held here
+		if r.conns.Add(-1) == int64(r.opts.MaxConns)-1 {
+			r.madeRoom() // another acceptor may have stopped for the place that was held here
+		}
 		switch err {
 		case unix.EAGAIN:
 			return false

@@ -6,3 +6,5 @@
 package reactor
 
 func (c *Conn) assertOnLoop() {}
+
+func (s *PacketConn) assertOnLoop() {}

@@ -11,3 +11,10 @@ func (c *Conn) assertOnLoop() {
 		panic("reactor: method of Conn called outside its loop; use Conn.Ref and Ref.Do")
 	}
 }
+
+// assertOnLoop panics if the caller is not on the socket's loop. Race builds only.
+func (s *PacketConn) assertOnLoop() {
+	if s.loop.goid.Load() != goroutineID() {
+		panic("reactor: method of PacketConn called outside its loop")
+	}
+}

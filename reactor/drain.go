@@ -65,10 +65,11 @@ func (r *Reactor) awaitLoops(ctx context.Context) error {
 			return r.abort(ctx)
 		}
 	}
-	return r.outcome(ctx)
+	return r.outcome()
 }
 
 func (r *Reactor) abort(ctx context.Context) error {
+	r.abortCause.CompareAndSwap(nil, &cause{context.Cause(ctx)})
 	for _, l := range r.loops {
 		_ = l.postLoop(l.abortAll)
 	}
@@ -81,15 +82,19 @@ func (r *Reactor) abort(ctx context.Context) error {
 			return fmt.Errorf("reactor: loop %d is stuck in a handler: %w", l.index, context.Cause(ctx))
 		}
 	}
-	return r.outcome(ctx)
+	return r.outcome()
 }
 
-func (r *Reactor) outcome(ctx context.Context) error {
+// outcome is the same for everyone who waited for the end.
+func (r *Reactor) outcome() error {
 	if n := r.aborted.Load(); n > 0 {
-		return &AbortedError{Conns: int(n), Cause: context.Cause(ctx)}
+		return &AbortedError{Conns: int(n), Cause: r.abortCause.Load().error}
 	}
 	return nil
 }
+
+// cause is an error that an atomic.Pointer can point to.
+type cause struct{ error }
 
 // drain begins the loop's part of Shutdown.
 func (l *loop) drain() {

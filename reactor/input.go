@@ -119,11 +119,11 @@ func (c *Conn) deliver(in []byte) {
 	if uint(consumed) > uint(len(in)) {
 		panic(fmt.Sprintf("reactor: Data consumed %d of %d bytes", consumed, len(in)))
 	}
+	if err != nil {
+		c.finish(err) // before keep, which may have a complaint of its own
+	}
 	if rest := in[consumed:]; len(rest) > 0 || c.input != nil {
 		c.keep(rest)
-	}
-	if err != nil {
-		c.finish(err)
 	}
 }
 

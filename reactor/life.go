@@ -272,8 +272,12 @@ func (c *Conn) open() {
 		c.moved = now()
 		l.deadlines.set(l, c, coarse(c.moved+int64(idle), idle))
 	}
+	if c.output != nil {
+		c.flushQueue()
+	}
 	if l.draining {
-		c.drain()
+		c.flags |= fDrain
+		c.later()
 	}
 }
 
@@ -286,6 +290,7 @@ func (c *Conn) enter() {
 // refuse closes a connection that has no handler.
 func (c *Conn) refuse() {
 	c.loop.gather = c.loop.gather[:0]
+	c.dropOutput()
 	c.forget()
 	c.closeFD()
 }

@@ -58,6 +58,7 @@ type loop struct {
 	gatherer  gatherer
 	rawAddr   rawAddr
 	parts     [maxParts][]byte
+	packets   *packets // of the loop's packet sockets, nil until there is one
 
 	cur       *Conn // whose step is running
 	event     event // what the poller said of cur
@@ -102,9 +103,11 @@ func (l *loop) dispatch(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error
 	return nil
 }
 
-// turn is what a wake-up is for: the mailbox, connections to look at, due timers. It leaves the waker readable while work
-// remains, so that work never starves I/O.
+// turn is what a wake-up is for: the mailbox, connections to look at, due timers. It does a bounded amount and wakes itself while
+// work remains, so that work never starves I/O. What comes while it runs rings again, for the stage it is for may be over.
 func (l *loop) turn() error {
+	l.waker.silence()
+	l.ringing.Store(false)
 	l.runTasks()
 	l.runTodo()
 	l.runTimers()
@@ -114,11 +117,6 @@ func (l *loop) turn() error {
 		return stopPolling{}
 	}
 	if l.mailbox.waiting() || l.todo.waiting() {
-		return nil
-	}
-	l.waker.silence()
-	l.ringing.Store(false)
-	if l.mailbox.waiting() || l.room.Load() { // came between the look and the silence
 		l.wake()
 	}
 	return nil

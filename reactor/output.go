@@ -155,6 +155,11 @@ func (c *Conn) wrote() error {
 // sendThrough sends the gathered output and p with one call and queues what is not taken.
 func (c *Conn) sendThrough(p []byte) {
 	l := c.loop
+	if c.handler == nil {
+		c.flushGather()
+		c.enqueue(p)
+		return
+	}
 	var n int
 	var errno unix.Errno
 	if len(l.gather) == 0 {
@@ -183,7 +188,11 @@ func (c *Conn) flushGather() {
 	if len(l.gather) == 0 {
 		return
 	}
-	n, errno := send(int(c.fd), l.gather)
+	var n int
+	var errno unix.Errno
+	if c.handler != nil { // the accept func may still refuse the connection
+		n, errno = send(int(c.fd), l.gather)
+	}
 	if n < len(l.gather) {
 		c.enqueue(l.gather[n:])
 	}

@@ -18,7 +18,7 @@ func (r *Reactor) charge(n int64) {
 		if !r.shedding.Swap(true) {
 			go r.shed()
 		}
-	case n < 0 && r.pressed.Load() && total <= r.opts.MaxBuffered-r.opts.MaxBuffered/8:
+	case n < 0 && r.pressed.Load() && total <= r.relief():
 		if r.pressed.Swap(false) {
 			for _, l := range r.loops {
 				l.wake()
@@ -27,14 +27,27 @@ func (r *Reactor) charge(n int64) {
 	}
 }
 
-// shed closes the largest holders until the rest is within the limit. It runs on a goroutine of its own, one at a time.
+// relief is the amount at which reading goes on, far enough below the limit not to stop again at once.
+func (r *Reactor) relief() int64 { return r.opts.MaxBuffered - r.opts.MaxBuffered/8 }
+
+// shed closes the largest holders, once or until no more is charged than the limit. It runs on a goroutine of its own, one at a time.
 func (r *Reactor) shed() {
-	defer r.shedding.Store(false)
+	for {
+		closed := r.closeLargest()
+		r.shedding.Store(false)
+		if !closed || r.buffered.Load() <= r.opts.MaxBuffered || r.shedding.Swap(true) {
+			return
+		}
+	}
+}
+
+// closeLargest closes the largest holders until reading can go on, and says whether it closed any.
+func (r *Reactor) closeLargest() (any bool) {
 	var conns []*Conn
 	for _, l := range r.loops {
 		conns = l.registry.snapshot(conns)
 	}
-	for excess := r.buffered.Load() - r.opts.MaxBuffered; excess > 0; {
+	for excess := r.buffered.Load() - r.relief(); excess > 0; {
 		largest := -1
 		var most int64
 		for i, c := range conns {
@@ -43,7 +56,7 @@ func (r *Reactor) shed() {
 			}
 		}
 		if largest < 0 {
-			return
+			return any
 		}
 		victim := conns[largest]
 		conns[largest] = conns[len(conns)-1]
@@ -57,8 +70,10 @@ func (r *Reactor) shed() {
 		}}, true)
 		if err == nil {
 			<-closed
+			any = true
 		}
 	}
+	return any
 }
 
 // holding returns how much memory the connection's buffers take. Any goroutine.

@@ -20,14 +20,15 @@ type Reactor struct {
 	opts  Options
 	loops []*loop
 
-	conns     atomic.Int64 // open, or about to be
-	starved   atomic.Int32 // listening sockets that stopped accepting
-	acceptors atomic.Int32 // listening sockets not closed yet
-	buffered  atomic.Int64 // see pressure.go
-	pressed   atomic.Bool
-	shedding  atomic.Bool
-	aborted   atomic.Int64
-	sequence  atomic.Uint64 // of connection IDs
+	conns      atomic.Int64 // open, or about to be
+	starved    atomic.Int32 // listening sockets that stopped accepting
+	acceptors  atomic.Int32 // listening sockets not closed yet
+	buffered   atomic.Int64 // see pressure.go
+	pressed    atomic.Bool
+	shedding   atomic.Bool
+	aborted    atomic.Int64 // connections that Shutdown's or Close's patience did not outlast
+	abortCause atomic.Pointer[cause]
+	sequence   atomic.Uint64 // of connection IDs
 
 	mu       sync.Mutex
 	started  bool // the loops run, or ran
@@ -109,7 +110,7 @@ func (r *Reactor) Serve(ctx context.Context) error {
 	}()
 	select {
 	case <-ended:
-		return r.outcome(context.Background())
+		return r.outcome()
 	case <-ctx.Done():
 	}
 	drain, cancel := context.Background(), context.CancelFunc(func() {})

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/panjf2000/gnet/v2/pkg/socket"
+	"golang.org/x/sys/unix"
+)
+
+// A PacketHandler reacts to the datagrams of a packet listener. It is called on the loop of the socket that received them, one call at
+// a time for each socket; a listener has a socket on every loop, so with several loops calls run at the same time.
+//
+// A panic is logged and costs that call alone: what it had sent leaves, and the socket goes on with the next datagram.
+type PacketHandler interface {
+	// Datagram is called for each datagram, empty ones included. d and its Payload are valid until it returns.
+	Datagram(s *PacketConn, d *Datagram)
+}
+
+// PacketFunc makes a PacketHandler of a function.
+type PacketFunc func(s *PacketConn, d *Datagram)
+
+// Datagram calls f.
+func (f PacketFunc) Datagram(s *PacketConn, d *Datagram) { f(s, d) }
+
+// A SendErrorHandler is a PacketHandler that wants to hear of datagrams which could not be sent after Reply or Send had returned nil.
+type SendErrorHandler interface {
+	// SendError is called between calls of Datagram, at most 64 times after each; PacketStats counts all failures. err is a
+	// *net.OpError. What SendError itself sends fails unheard, but counted.
+	SendError(s *PacketConn, to netip.AddrPort, err error)
+}
+
+// A Datagram is what one call of a PacketHandler is about. The value and Payload belong to the loop again when the call returns; until
+// then Payload may be changed and appended to.
+type Datagram struct {
+	// Payload is what arrived: 0 to 65,507 bytes from IPv4 and to 65,527 from IPv6, at most MaxDatagram.
+	Payload []byte
+
+	// From is the sender; IPv4 addresses are never in their IPv6 form.
+	From netip.AddrPort
+
+	// To is the address that the sender asked for, with the socket's port. On a socket of all interfaces this is told by the kernel, on
+	// Linux; elsewhere the address is unspecified there.
+	To netip.AddrPort
+
+	// IfIndex is the number of the interface by which the datagram came, known on Linux on a socket of all interfaces; else 0.
+	IfIndex int
+
+	// Truncated says that Payload is only the first MaxDatagram bytes of a longer datagram.
+	Truncated bool
+
+	conn   *PacketConn
+	source netip.Addr // where an answer leaves from; invalid lets the kernel choose
+}
+
+// Reply sends p to From. It leaves from the address that was asked; the kernel chooses one if that was a multicast or broadcast address.
+// Otherwise it is Send.
+func (d *Datagram) Reply(p []byte) error { return d.conn.send(p, d.source, d.From) }
+
+// A PacketConn is one socket of a packet listener. It never leaves its loop: its methods may be called in the handlers that run there.
+type PacketConn struct {
+	loop     *loop
+	listener *Listener
+	handler  PacketHandler
+	failed   SendErrorHandler // handler, if it is one; or nil
+	opts     PacketOptions
+	local    netip.AddrPort
+	fd       int // -1 once closed
+	family   family
+	stats    PacketStats
+	drops    uint32 // the kernel's count, as last told
+}
+
+// A family says which addresses a socket sends to.
+type family uint8
+
+const (
+	familyIPv4 family = iota
+	familyIPv6
+	familyBoth // an IPv6 socket that speaks IPv4 too
+)
+
+// PacketStats are the counters of one PacketConn since it was bound.
+type PacketStats struct {
+	Received  uint64 // datagrams delivered
+	Truncated uint64 // of these, longer than MaxDatagram
+	Sent      uint64 // datagrams that the kernel took
+	Unsent    uint64 // datagrams that Reply or Send took and the kernel did not
+
+	// Dropped is how many datagrams the kernel discarded for lack of room in the receive buffer, see PacketOptions.RecvBuffer. Linux tells it
+	// with the next datagram that is queued after them (SO_RXQ_OVFL, socket(7)); other systems do not.
+	Dropped uint64
+
+	// ReceiveErrors counts receiving calls that failed; the socket goes on.
+	ReceiveErrors uint64
+}
+
+// ListenPacket serves datagrams on an address. The network is udp, udp4 or udp6; the address is that of Listen. The listener has a socket
+// on each loop, between which the kernel spreads the clients by their addresses (SO_REUSEPORT, socket(7)); all are bound before a datagram is read. On systems other
+// than Linux, whose kernels do not spread, it has one. Addr is a *net.UDPAddr.
+//
+// It may be called before Serve, when the sockets hold what comes, and at any time until Shutdown, which has what waits served and the answers sent.
+// nil options are the defaults. Errors are *net.OpError.
+func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *PacketOptions) (*Listener, error) {
+	if h == nil {
+		return nil, errors.New("reactor: ListenPacket without a handler")
+	}
+	opts, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	lis := &Listener{reactor: r, network: network, closed: make(chan struct{})}
+	switch network {
+	case "udp", "udp4", "udp6":
+		err = lis.listenUDP(address, h, opts)
+	default:
+		err = net.UnknownNetworkError(network)
+	}
+	if err == nil {
+		err = lis.start()
+	}
+	if err != nil {
+		return nil, listenError(network, address, err)
+	}
+	return lis, nil
+}
+
+// listenUDP binds a socket for each loop. The first is bound without SO_REUSEPORT, so that a port in use is told; the others need it
+// on all of them.
+func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptions) error {
+	loops := lis.reactor.loops
+	if !reusePortSpreads {
+		loops = loops[:1]
+	}
+	network := lis.network
+	for i, l := range loops {
+		s, err := lis.bindUDP(network, address, opts, i > 0)
+		if err != nil {
+			lis.abandon()
+			return err
+		}
+		s.loop, s.handler = l, h
+		s.failed, _ = h.(SendErrorHandler)
+		lis.sockets = append(lis.sockets, s)
+		lis.loops = append(lis.loops, l)
+		if i > 0 {
+			continue
+		}
+		lis.local = s.local
+		lis.addr = net.UDPAddrFromAddrPort(s.local)
+		address = s.local.String()
+		if s.family == familyIPv4 {
+			network = "udp4" // "udp" may have had to do without IPv6
+		}
+		if len(loops) > 1 {
+			if err := socket.SetReuseport(s.fd, 1); err != nil {
+				lis.abandon()
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bindUDP makes one socket.
+func (lis *Listener) bindUDP(network, address string, opts PacketOptions, reusePort bool) (*PacketConn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	var options []socket.Option[int]
+	set := func(wanted bool, option func(fd, value int) error, value int) {
+		if wanted {
+			options = append(options, socket.Option[int]{SetSockOpt: option, Opt: value})
+		}
+	}
+	set(reusePort, socket.SetReuseport, 1)
+	set(!opts.Broadcast, setBroadcast, 0) // gnet turns it on
+	set(opts.RecvBuffer > 0, socket.SetRecvBuffer, opts.RecvBuffer)
+	set(opts.SendBuffer > 0, socket.SetSendBuffer, opts.SendBuffer)
+	fd, err := bindBothFamilies(network, host, func(network string, v6 []socket.Option[int]) (int, error) {
+		fd, _, err := socket.UDPSocket(network, address, false, append(v6, options...), nil)
+		return fd, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("getsockname", err)
+	}
+	s := &PacketConn{listener: lis, opts: opts, fd: fd, local: addrPortOf(sa)}
+	all := s.local.Addr().IsUnspecified()
+	if _, v6 := sa.(*unix.SockaddrInet6); v6 {
+		s.family = familyIPv6
+		if all && network == "udp" {
+			s.family = familyBoth
+		}
+	}
+	if err := wantControl(fd, s.family, all); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	return s, nil
+}
+
+func setBroadcast(fd, value int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, value))
+}
+
+// LocalAddr returns the address that the socket is bound to; unspecified for all interfaces.
+func (s *PacketConn) LocalAddr() netip.AddrPort { return s.local }
+
+// Stats returns the socket's counters.
+func (s *PacketConn) Stats() PacketStats {
+	s.assertOnLoop()
+	return s.stats
+}
+
+// Buffers returns the sizes of the kernel's buffers of the socket in bytes, as the kernel counts: Linux grants twice what was asked for, up to
+// its own limits, and counts its bookkeeping in (socket(7)).
+func (s *PacketConn) Buffers() (receive, send int, err error) {
+	s.assertOnLoop()
+	if s.fd < 0 {
+		return 0, 0, net.ErrClosed
+	}
+	if receive, err = unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil {
+		send, err = unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	}
+	return receive, send, os.NewSyscallError("getsockopt", err)
+}
+
+// Send sends p to an address, from one of the machine's (its port is ignored, it is always the socket's); the zero value lets the kernel choose. p
+// is not kept and Send never blocks.
+//
+// While the handler of s runs, what it sends gathers and leaves when the datagrams that came together are handled, or before that when it passes
+// 64 datagrams or 128 KiB. nil means taken then: the network promises no more, and what the kernel refuses later
+// SendErrorHandler and PacketStats tell, a full send buffer included, which costs the datagram. Called elsewhere on the loop, it sends at once.
+//
+// An error is a *net.OpError: EMSGSIZE for more than the 65,507 bytes that IPv4 carries or the 65,527 of IPv6, EAFNOSUPPORT for an address that
+// the socket does not speak, EDESTADDRREQ for none, all of them at once; net.ErrClosed after Close.
+func (s *PacketConn) Send(p []byte, from, to netip.AddrPort) error {
+	return s.send(p, from.Addr(), to)
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package reactor
+
+import (
+	"net/netip"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Control messages tell to which address and by which interface a datagram came, and set from which one leaves: ip(7), ipv6(7), cmsg(3).
+
+// reusePortSpreads says whether the kernel spreads datagrams over the sockets of a port.
+const reusePortSpreads = true
+
+// A control has room for the messages of one datagram; IP_PKTINFO, IPV6_PKTINFO and SO_RXQ_OVFL together take 96 bytes. Aligned for their headers.
+type control [12]uint64
+
+func (c *control) base() *byte   { return (*byte)(unsafe.Pointer(c)) }
+func (c *control) bytes() []byte { return unsafe.Slice(c.base(), unsafe.Sizeof(*c)) }
+
+// wantControl asks the kernel for the messages: the address only of a socket of all interfaces, others know it. An IPv6 socket gets that
+// of IPv4 datagrams both ways; IP_PKTINFO knows more, see Datagram.control.
+func wantControl(fd int, f family, all bool) error {
+	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
+	if err == nil && all && f != familyIPv4 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+	}
+	if err == nil && all && f != familyIPv6 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	}
+	return os.NewSyscallError("setsockopt", err)
+}
+
+// control fills d from the messages of b, which is aligned.
+func (d *Datagram) control(b []byte) (drops uint32, told bool) {
+	for len(b) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(unsafe.SliceData(b)))
+		size := int(h.Len)
+		if size < unix.SizeofCmsghdr || size > len(b) {
+			break
+		}
+		data := b[unix.CmsgLen(0):size]
+		switch {
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			info := (*unix.Inet4Pktinfo)(unsafe.Pointer(unsafe.SliceData(data)))
+			d.arrived(netip.AddrFrom4(info.Addr), uint32(info.Ifindex))
+			d.source = netip.AddrFrom4(info.Spec_dst) // To, or for broadcast and multicast the interface's own
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(unsafe.SliceData(data)))
+			if to := netip.AddrFrom16(info.Addr); !to.Is4In6() {
+				d.arrived(to, info.Ifindex)
+			}
+		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
+			drops, told = *(*uint32)(unsafe.Pointer(unsafe.SliceData(data))), true
+		}
+		b = b[min(unix.CmsgSpace(len(data)), len(b)):]
+	}
+	return drops, told
+}
+
+// arrived notes where the datagram came in.
+func (d *Datagram) arrived(to netip.Addr, ifIndex uint32) {
+	if to.IsLinkLocalUnicast() {
+		to = zoned(to, ifIndex)
+	}
+	if !to.IsMulticast() {
+		d.source = to
+	}
+	d.To = netip.AddrPortFrom(to, d.To.Port())
+	d.IfIndex = int(ifIndex)
+}
+
+// putSource makes c the message that sets the source address, and returns its length; 0 if there is none to set.
+func (c *control) putSource(source netip.Addr) int {
+	switch {
+	case !source.IsValid() || source.IsUnspecified():
+		return 0
+	case source.Is4():
+		info := (*unix.Inet4Pktinfo)(c.header(unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo))
+		*info = unix.Inet4Pktinfo{Spec_dst: source.As4()}
+		return unix.CmsgSpace(unix.SizeofInet4Pktinfo)
+	default:
+		info := (*unix.Inet6Pktinfo)(c.header(unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo))
+		*info = unix.Inet6Pktinfo{Addr: source.As16(), Ifindex: zoneIndex(source)}
+		return unix.CmsgSpace(unix.SizeofInet6Pktinfo)
+	}
+}
+
+// header makes c one message of size bytes and returns where these lie.
+func (c *control) header(level, kind int32, size int) unsafe.Pointer {
+	h := (*unix.Cmsghdr)(unsafe.Pointer(c))
+	h.Level, h.Type = level, kind
+	h.SetLen(unix.CmsgLen(size))
+	return unsafe.Add(unsafe.Pointer(c), unix.CmsgLen(0))
+}
+
+// putAddrPort writes an address as a socket of the family takes it and returns its length.
+func putAddrPort(raw *rawAddr, f family, to netip.AddrPort) uint32 {
+	port := [2]byte{byte(to.Port() >> 8), byte(to.Port())}
+	if f == familyIPv4 {
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(raw))
+		*sa = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
+		*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
+		return unix.SizeofSockaddrInet4
+	}
+	sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(raw))
+	*sa = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16(), Scope_id: zoneIndex(to.Addr())}
+	*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
+	return unix.SizeofSockaddrInet6
+}

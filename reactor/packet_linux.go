@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build linux && !quartet_plainsyscalls
+
+package reactor
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// packetCalls are the arguments of recvmmsg(2) and sendmmsg(2), raw calls under the conditions of sys_linux.go. They are kept by the loop,
+// so that nothing is allocated for a call.
+type packetCalls struct {
+	received, sending messages
+	used              int // of received, how many the last call wrote to
+}
+
+// messages are up to maxBatch datagrams as the kernel sees them.
+type messages struct {
+	headers  [maxBatch]mmsghdr
+	vectors  [maxBatch]unix.Iovec
+	names    [maxBatch]rawAddr
+	controls [maxBatch]control
+}
+
+// mmsghdr is struct mmsghdr, which x/sys lacks.
+type mmsghdr struct {
+	unix.Msghdr
+	n uint32
+}
+
+func (p *packets) receive(fd, limit int) (int, unix.Errno) {
+	m := &p.received
+	if m.vectors[0].Base != unsafe.SliceData(p.in) || int(m.vectors[0].Len) != limit {
+		p.prepare(limit)
+	}
+	for i := range p.used { // where the kernel wrote what it used
+		h := &m.headers[i]
+		h.Namelen = uint32(unsafe.Sizeof(m.names[i]))
+		h.SetControllen(int(unsafe.Sizeof(m.controls[i])))
+	}
+	p.used = 0
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.headers)), maxBatch, ioFlags, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	p.used = int(n)
+	return p.used, 0
+}
+
+// prepare sets what stays the same from call to call.
+func (p *packets) prepare(limit int) {
+	m := &p.received
+	for i := range maxBatch {
+		h, v := &m.headers[i], &m.vectors[i]
+		v.Base = unsafe.SliceData(p.buffer(i))
+		v.SetLen(limit)
+		h.Iov = v
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
+		h.Control = m.controls[i].base()
+	}
+	p.used = maxBatch
+}
+
+func (p *packets) describe(i int, d *Datagram) (drops uint32, told bool) {
+	m := &p.received
+	h := &m.headers[i]
+	d.Payload = p.buffer(i)[:h.n]
+	d.From = addrPort(&m.names[i])
+	d.Truncated = h.Flags&unix.MSG_TRUNC != 0
+	return d.control(m.controls[i].bytes()[:h.Controllen])
+}
+
+func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
+	m := &p.sending
+	for i := range out {
+		o, h, v := &out[i], &m.headers[i], &m.vectors[i]
+		v.Base = unsafe.SliceData(o.payload)
+		v.SetLen(len(o.payload))
+		h.Iov = v
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
+		h.Namelen = putAddrPort(&m.names[i], f, o.to)
+		h.Control = m.controls[i].base()
+		h.SetControllen(m.controls[i].putSource(o.source))
+	}
+	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.headers)), uintptr(len(out)), ioFlags, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
