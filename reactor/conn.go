@@ -28,8 +28,9 @@ type Conn struct {
 	rare     *rareState                 // what few connections need, nil until needed
 	tuple    FourTuple
 	id       uint64
-	held     atomic.Int64 // bytes of output queued here or posted by Ref
+	held     atomic.Int64 // bytes of output queued here or posted by Ref, and whether the connection has ended: see hold
 	moved    int64        // when a byte last moved, kept for the idle timeout only; see now
+	need     int          // bytes that must be there before Data is called again
 	deadline int64        // when to look again, valid while heapIndex >= 0
 
 	fd        int32
@@ -37,9 +38,7 @@ type Conn struct {
 	heapIndex int32        // place in the loop's deadlines, -1 for none
 	consumed  int32        // bytes at the start of input that the handler consumed
 	seen      int32        // bytes of what is unconsumed that the decoder has examined
-	need      int32        // bytes that must be there before Data is called again
 	holds     int32        // releases outstanding, see Hold
-	ended     atomic.Bool  // Close has been called or is about to be; the only state that others read
 	phase     phase
 	interest  interest
 	flags     flags
@@ -110,7 +109,7 @@ func (c *Conn) Blocked() bool { return c.flags&fBlocked != 0 }
 // More than MaxInput closes the connection with ErrInputLimit.
 func (c *Conn) Need(n int) {
 	c.assertOnLoop()
-	c.need = int32(min(max(n, 0), maxNeed))
+	c.need = max(n, 0)
 }
 
 // Pause stops delivery and reading, frames already received included, until Resume. The peer's reset is still

@@ -8,6 +8,7 @@ package reactor
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 )
@@ -43,6 +44,7 @@ func (r *Reactor) Close() error {
 		return ErrOnLoop
 	}
 	if r.beginShutdown() {
+		r.abortBecause(net.ErrClosed)
 		for _, l := range r.loops {
 			_ = l.postLoop(l.cut)
 		}
@@ -69,7 +71,7 @@ func (r *Reactor) awaitLoops(ctx context.Context) error {
 }
 
 func (r *Reactor) abort(ctx context.Context) error {
-	r.abortCause.CompareAndSwap(nil, &cause{context.Cause(ctx)})
+	r.abortBecause(context.Cause(ctx))
 	for _, l := range r.loops {
 		_ = l.postLoop(l.abortAll)
 	}
@@ -95,6 +97,9 @@ func (r *Reactor) outcome() error {
 
 // cause is an error that an atomic.Pointer can point to.
 type cause struct{ error }
+
+// abortBecause keeps the first reason there was for aborting connections.
+func (r *Reactor) abortBecause(err error) { r.abortCause.CompareAndSwap(nil, &cause{err}) }
 
 // drain begins the loop's part of Shutdown.
 func (l *loop) drain() {

@@ -5,7 +5,12 @@
 
 package reactor
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+)
 
 // What the tests see of the inside. Keep it small: a test that needs more than this usually tests the wrong thing.
 
@@ -25,3 +30,15 @@ func (c *Conn) LoopIndex() int { return c.loop.index }
 
 // Buffered returns how many bytes all connections together hold, as MaxBuffered counts them. Any goroutine.
 func (r *Reactor) Buffered() int64 { return r.buffered.Load() }
+
+// CountEvents has r, which must not serve yet, count the events that its loops get. What it returns tells how many.
+func CountEvents(r *Reactor) func() int64 {
+	var n atomic.Int64
+	for _, l := range r.loops {
+		l.poller.setCallback(func(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
+			n.Add(1)
+			return l.dispatch(fd, ev, flags)
+		})
+	}
+	return n.Load
+}

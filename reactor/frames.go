@@ -50,7 +50,7 @@ type FrameBase struct{ Base }
 // EOF returns io.EOF if rest is empty and a *codec.TruncatedError if not.
 func (FrameBase) EOF(c *Conn, rest []byte) error {
 	if len(rest) > 0 {
-		return &codec.TruncatedError{Have: len(rest), Need: int(c.need)}
+		return &codec.TruncatedError{Have: len(rest), Need: c.need}
 	}
 	return io.EOF
 }
@@ -95,7 +95,7 @@ func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
 		}
 		if n == 0 {
 			c.seen = int32(len(rest))
-			c.need = int32(need)
+			c.need = need
 			return consumed, nil
 		}
 		c.seen = 0

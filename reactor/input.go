@@ -7,21 +7,10 @@ package reactor
 
 import (
 	"fmt"
-	"math"
+	"math/bits"
 
-	"github.com/valyala/bytebufferpool"
 	"golang.org/x/sys/unix"
 )
-
-// Unconsumed input waits in pooled buffers, given back the moment they are empty. Two pools keep a few bytes from holding a
-// megabyte: a buffer that has been large serves only large leftovers.
-var smallInput, largeInput bytebufferpool.Pool
-
-// smallRoom is the most room that a buffer of the small pool has; append may have rounded headroom up.
-const smallRoom = 2 * headroom
-
-// maxNeed bounds Need: what fits the field.
-const maxNeed = math.MaxInt32
 
 // ready is a step: the poller reported the connection.
 func (c *Conn) ready() {
@@ -110,7 +99,7 @@ func (c *Conn) received(in []byte) {
 
 // deliver hands in to the handler and keeps what it does not consume.
 func (c *Conn) deliver(in []byte) {
-	if len(in) < int(c.need) {
+	if len(in) < c.need {
 		c.keep(in)
 		return
 	}
@@ -162,21 +151,18 @@ func (c *Conn) keep(rest []byte) {
 	case len(old) >= len(rest) && &old[len(old)-1] == &rest[len(rest)-1]:
 		c.consumed += int32(len(old) - len(rest)) // it was delivered from there
 	default:
-		if c.input == nil || (len(rest) > headroom) != (cap(c.input.B) > smallRoom) {
+		if n := len(rest); c.input == nil || cap(c.input.B) < n || cap(c.input.B) > max(4*n, headroom) {
 			c.dropInput()
-			if len(rest) > headroom {
-				c.input = largeInput.Get()
-			} else {
-				c.input = smallInput.Get()
-			}
+			c.input = getInput(n)
 		}
 		c.input.B = append(c.input.B[:0], rest...)
 		c.consumed = 0
 		c.chargeRoom()
 	}
 	limit := c.inputLimit()
-	if (len(rest) > limit || int(c.need) > limit) && !c.stopped() && c.flags&fAgain == 0 {
-		c.finish(fmt.Errorf("%w: %d bytes unconsumed, %d wanted, limit %d", ErrInputLimit, len(rest), max(int(c.need), len(rest)), limit))
+	if (len(rest) > min(limit, maxInput-1) || c.need > limit) && !c.stopped() && c.flags&fAgain == 0 {
+		c.finish(fmt.Errorf("%w: %d bytes unconsumed, %d wanted, limit %d",
+			ErrInputLimit, len(rest), max(c.need, len(rest)), min(limit, maxInput-1)))
 	}
 }
 
@@ -189,26 +175,23 @@ func (c *Conn) inputLimit() int {
 	return limit
 }
 
-// growInput returns room to receive into behind a large leftover. The buffer grows geometrically towards what is
-// needed, but never beyond twice what has come plus one read: a header that promises much reserves nothing.
+// growInput returns room to receive into behind a large leftover. The buffer grows geometrically towards what is needed, but never
+// beyond twice what has come plus one read: a header that promises much reserves nothing.
 func (c *Conn) growInput() []byte {
 	have := len(c.input.B) - int(c.consumed)
-	want := have + readSize
-	if need := int(c.need); need > have {
-		want = min(need, have+want)
-	}
-	if int(c.consumed)+want > cap(c.input.B) {
-		bigger := largeInput.Get()
-		if cap(bigger.B) < want {
-			bigger.B = make([]byte, 0, want)
+	if free := cap(c.input.B) - len(c.input.B); free == 0 || free < readSize && c.need > have+free {
+		size := min(1<<(bits.Len(2*uint(have)+readSize)-1), maxInput) // more than have
+		if c.need > have && c.need < size {
+			size = c.need
 		}
-		bigger.B = append(bigger.B[:0], c.unconsumed()...)
+		bigger := getInput(size)
+		bigger.B = append(bigger.B, c.unconsumed()...)
 		c.dropInput()
 		c.input = bigger
 		c.chargeRoom()
 	}
 	end := len(c.input.B)
-	return c.input.B[end:min(end+readSize, int(c.consumed)+want)]
+	return c.input.B[end:min(end+readSize, cap(c.input.B))]
 }
 
 // dropInput gives the buffer back.
@@ -216,11 +199,7 @@ func (c *Conn) dropInput() {
 	if c.input == nil {
 		return
 	}
-	if cap(c.input.B) > smallRoom {
-		largeInput.Put(c.input)
-	} else {
-		smallInput.Put(c.input)
-	}
+	putInput(c.input)
 	c.input, c.consumed = nil, 0
 	c.chargeRoom()
 }

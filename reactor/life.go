@@ -309,8 +309,7 @@ func (c *Conn) shutWrite() {
 func (c *Conn) end(cause error) {
 	graceful := c.phase == phaseDraining && c.output == nil && c.flags&fFailed == 0
 	c.dropInput()
-	c.ended.Store(true) // before held is read: a Ref.Write either sees this or is counted here
-	if unsent := c.held.Load(); unsent > 0 {
+	if unsent := c.seal(); unsent > 0 {
 		if cause == nil {
 			cause = net.ErrClosed
 		}
@@ -338,7 +337,7 @@ func (c *Conn) end(cause error) {
 func (c *Conn) forget() {
 	l := c.loop
 	c.phase = phaseClosed
-	c.ended.Store(true)
+	c.seal()
 	l.registry.removeTuple(c)
 	l.deadlines.remove(c)
 	l.load.Add(-1)

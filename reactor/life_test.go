@@ -102,9 +102,19 @@ func (tr transport) watched(t testing.TB, h reactor.Handler, o *reactor.StreamOp
 	return tr.serve(t, w.accept, o), w
 }
 
+// forEachNetworkAtOnce is forEachNetwork for bodies that mostly wait: they run at the same time, whatever -parallel says.
+func forEachNetworkAtOnce(t *testing.T, body func(t *testing.T, tr transport)) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, network := range []string{"tcp", "unix"} {
+		all.Go(func() { t.Run(network, func(t *testing.T) { body(t, transport{network, 1}) }) })
+	}
+	all.Wait()
+}
+
 // narrow is an AcceptFunc's first line where a test wants output to wait: the kernel takes little of it.
 func narrow(c *reactor.Conn) {
-	_ = unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<10)
+	_ = unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 32<<10)
 }
 
 // narrowed makes the connections of a witness narrow.
@@ -113,23 +123,22 @@ func (w *witness) narrowed(c *reactor.Conn) (reactor.Handler, error) {
 	return w.accept(c)
 }
 
-// stall has the connection write n bytes more than its peer, which must not read, lets the kernel take.
+// stall has the connection write until n bytes or a few more wait here, which the kernel does not take from a peer that must not read.
 // It returns how many were written in all.
 func stall(t testing.TB, ref reactor.Ref, n int) (written int) {
 	t.Helper()
-	unsent := 0
-	for unsent < n {
+	for unsent := 0; unsent < n; {
 		do(t, ref, func(c *reactor.Conn) {
-			if unsent = c.Unsent(); unsent < n {
-				k, err := c.Write(pattern(n - unsent))
-				written += k
-				if err != nil {
-					t.Errorf("Write: %v", err)
-				}
+			k, err := c.Write(pattern(max(n-c.Unsent(), 64)))
+			written += k
+			if err != nil {
+				t.Errorf("Write: %v", err)
 			}
 		})
-		settled(t, ref)
 		do(t, ref, func(c *reactor.Conn) { unsent = c.Unsent() })
+		if unsent >= n {
+			unsent = settled(t, ref)
+		}
 	}
 	return written
 }
@@ -543,6 +552,7 @@ func TestPanicInEachCallback(t *testing.T) {
 			cl.send("x")
 			require.NoError(t, cl.CloseWrite())
 			cl.expectGone()
+			receive(t, w.refs)
 			err := receive(t, w.ends)
 			var p *reactor.PanicError
 			require.ErrorAs(t, err, &p, test.name)
@@ -550,7 +560,6 @@ func TestPanicInEachCallback(t *testing.T) {
 			require.Contains(t, string(p.Stack), "life_test.go", test.name)
 			// The loop lives.
 			other := s.dial()
-			do(t, receive(t, w.refs), func(*reactor.Conn) {})
 			do(t, receive(t, w.refs), func(c *reactor.Conn) { _ = c.Close() })
 			other.expectEOF()
 			require.NoError(t, receive(t, w.ends))
@@ -588,8 +597,8 @@ func TestSteeringInEveryCallback(t *testing.T) {
 		{"Ref.Close", func(c *reactor.Conn) { _ = c.Ref().Close() }, oneOf(nil, io.EOF)},
 		{"Ref.Do", func(c *reactor.Conn) { _ = c.Ref().Do(func(c *reactor.Conn, _ error) { c.Abort() }) }, oneOf(reactor.ErrAborted, io.EOF, nil)},
 	}
-	// Each writes enough for Writable to come, and ends by itself when the client has.
-	big := pattern(3 << 20)
+	// Each ends by itself when the client has.
+	big := pattern(200 << 10)
 	callbacks := map[string]func(act func(*reactor.Conn)) (reactor.Handler, func(*reactor.Conn)){
 		"accept": func(act func(*reactor.Conn)) (reactor.Handler, func(*reactor.Conn)) { return &hooks{}, act },
 		"Data": func(act func(*reactor.Conn)) (reactor.Handler, func(*reactor.Conn)) {
@@ -609,20 +618,23 @@ func TestSteeringInEveryCallback(t *testing.T) {
 		},
 	}
 	forEachNetwork(t, func(t *testing.T, tr transport) {
-		for where, make := range callbacks {
+		for where, handler := range callbacks {
 			for _, action := range actions {
 				t.Run(where+"/"+action.name, func(t *testing.T) {
 					t.Parallel()
 					var acted atomic.Int32
-					h, inAccept := make(func(c *reactor.Conn) { acted.Add(1); action.do(c) })
+					h, inAccept := handler(func(c *reactor.Conn) { acted.Add(1); action.do(c) })
 					w := watch(t, h)
+					dialed := make(chan struct{})
 					s := tr.serve(t, func(c *reactor.Conn) (reactor.Handler, error) {
+						<-dialed // or the reset could come before connect has returned
 						if inAccept != nil {
 							inAccept(c)
 						}
-						return w.accept(c)
+						return w.narrowed(c)
 					}, nil)
 					cl := s.dial()
+					close(dialed)
 					_, _ = cl.Write([]byte("x")) // may find the connection reset
 					_ = cl.CloseWrite()
 					cl.expectGone()
@@ -790,7 +802,7 @@ func TestHoldDoesNotHoldUp(t *testing.T) {
 			require.NoError(cl.t, cl.CloseWrite())
 			eventually(cl.t, "EOF", func() bool {
 				reading := true
-				do(cl.t, ref, func(c *reactor.Conn) { reading = !endsWithEOF(c) })
+				do(cl.t, ref, func(c *reactor.Conn) { reading = !noted(&eofs, c) })
 				return !reading
 			})
 			cl.reset()
@@ -818,8 +830,10 @@ func TestHoldDoesNotHoldUp(t *testing.T) {
 // eofs remembers which connections have had their EOF.
 var eofs sync.Map
 
-func noteEOF(c *reactor.Conn)          { eofs.Store(c.Ref(), true) }
-func endsWithEOF(c *reactor.Conn) bool { _, ok := eofs.Load(c.Ref()); return ok }
+func noteEOF(c *reactor.Conn) { eofs.Store(c.Ref(), true) }
+
+// noted says whether c is remembered in one of these.
+func noted(in *sync.Map, c *reactor.Conn) bool { _, ok := in.Load(c.Ref()); return ok }
 
 // A peer that resets is noticed within a second in every state in which nothing is read or written, with one Close and a
 // cause that says so. A unix socket knows a reset by what its peer left unread.
@@ -848,7 +862,7 @@ func TestResetIsNoticedInEveryState(t *testing.T) {
 			do(t, ref, func(c *reactor.Conn) { c.Hold() })
 			require.NoError(t, cl.CloseWrite())
 			eventually(t, "EOF", func() (ended bool) {
-				do(t, ref, func(c *reactor.Conn) { ended = endsWithEOF(c) })
+				do(t, ref, func(c *reactor.Conn) { ended = noted(&eofs, c) })
 				return ended
 			})
 		}},

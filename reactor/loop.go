@@ -69,8 +69,10 @@ type loop struct {
 	parked []*Conn  // connections that had input while the reactor was over MaxBuffered
 	total  int      // connections open or lingering
 
-	draining bool // Shutdown has begun
-	ended    bool // the poller was left for good
+	draining bool  // Shutdown has begun
+	stopped  bool  // the poller was left for good
+	failure  error // with this
+	ended    bool  // everything is closed
 }
 
 // An event is what the poller told of a descriptor: hints.
@@ -79,9 +81,12 @@ type event struct{ read, write, trouble bool }
 func (l *loop) run() {
 	defer l.left()
 	l.goid.Store(goroutineID())
-	err := l.poller.run()
+	if !l.stopped {
+		l.failure = l.poller.run()
+		l.stopped = true
+	}
+	l.end()
 	l.ended = true
-	l.end(err)
 }
 
 // dispatch is called by the poller for each event. A connection's readiness is read, handle, flush: see Conn.ready.
@@ -158,6 +163,7 @@ func (l *loop) left() {
 			_ = l.poller.set(fd, interestNone, interestNone)
 		}
 	}
+	l.wake() // the turn may not have come to its end either
 	go l.run()
 }
 
@@ -220,13 +226,15 @@ func (l *loop) retrySources() {
 
 // finished says whether a draining loop has nothing more to do.
 func (l *loop) finished() bool {
-	return l.draining && l.total == 0 && l.r.acceptors.Load() == 0 && !l.mailbox.waiting()
+	return l.draining && l.total == 0 && l.load.Load() == 0 && l.r.acceptors.Load() == 0
 }
 
-// end closes what the loop holds. Connections are left only if the poller failed.
-func (l *loop) end(err error) {
-	if (err != nil && err != error(stopPolling{})) || l.total > 0 {
-		l.r.opts.Logger.Error("reactor: loop ended", "loop", l.index, "err", err)
+// end closes what the loop holds. Connections are left only if the poller failed. Should a function given to Ref.Do call Goexit, it is
+// called again.
+func (l *loop) end() {
+	if l.failure != error(stopPolling{}) && l.total > 0 {
+		l.r.opts.Logger.Error("reactor: the poller failed", "loop", l.index, "err", l.failure)
+		l.r.abortBecause(l.failure)
 		l.abortAll()
 		for l.todo.waiting() {
 			l.runTodo()

@@ -54,6 +54,9 @@ func (m *mailbox) put(t task, own bool) error {
 	if len(m.tasks) >= m.limit && !own {
 		return ErrMailboxFull
 	}
+	if t.op == opWrite && !t.c.reserve(len(t.buf.B)) {
+		return net.ErrClosed
+	}
 	m.tasks = append(m.tasks, t)
 	return nil
 }

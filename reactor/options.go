@@ -117,7 +117,7 @@ type StreamOptions struct {
 	MaxOutput int
 
 	// MaxInput bounds the bytes that a handler leaves unconsumed; more closes the connection with ErrInputLimit. 0
-	// means 1 MiB; -1 no limit. A codec that needs more than this for a frame (see Frames) has its way.
+	// means 1 MiB; -1 no limit but 1 GiB. A codec that needs more than MaxInput for a frame (see Frames) has its way.
 	MaxInput int
 
 	// IdleTimeout closes a connection on which no byte was received and none taken by the kernel for so long, with
@@ -179,6 +179,7 @@ func (o *StreamOptions) resolve() (*StreamOptions, error) {
 	if r.KeepAliveCount == 0 {
 		r.KeepAliveCount = DefaultKeepAliveCount
 	}
+	r.HighWater = min(r.HighWater, r.MaxOutput-1) // at the limit is above the mark: who stops at the mark never meets the limit
 	return &r, c.err
 }
 

@@ -308,8 +308,27 @@ func (c *Conn) dropOutput() {
 	c.output = nil
 }
 
-// hold accounts for n more bytes of output.
+// The output that a connection has taken and not sent is one number for all goroutines, and whether the connection has ended is a bit
+// of it: so what Ref.Write takes is either refused or counted by the end, never both.
+const heldEnded = 1 << 62
+
+// hold accounts for n more bytes of output. On the loop only.
 func (c *Conn) hold(n int) {
 	c.held.Add(int64(n))
 	c.loop.r.charge(int64(n))
 }
+
+// reserve is hold for a Ref, without the charge; it fails when the connection has ended. Any goroutine.
+func (c *Conn) reserve(n int) bool {
+	if c.held.Add(int64(n))&heldEnded == 0 {
+		return true
+	}
+	c.held.Add(int64(-n))
+	return false
+}
+
+// seal marks the connection as ended and returns how many bytes it held until then. On the loop only.
+func (c *Conn) seal() int64 { return c.held.Or(heldEnded) &^ heldEnded }
+
+// hasEnded says whether Close has been called or is about to be. Any goroutine.
+func (c *Conn) hasEnded() bool { return c.held.Load()&heldEnded != 0 }

@@ -43,7 +43,7 @@ type packets struct {
 	out    []outgoing // sent by the handler and not yet given to the kernel
 
 	failures []failure // not yet told
-	telling  bool      // what fails now is only counted: SendError is running, or was
+	telling  bool      // SendError is running or has run last: what fails now is only counted
 
 	packetCalls
 }
@@ -70,11 +70,8 @@ func (l *loop) packetRoom(limit int) {
 			failures: make([]failure, 0, maxBatch),
 		}
 	}
-	// An odd number of cache lines apart, the beginnings of the buffers do not compete for the same place in the caches.
-	const line = 64
-	stride := ((limit+line-1)/line | 1) * line
-	if p := l.packets; stride > p.stride {
-		p.in, p.stride = make([]byte, maxBatch*stride), stride
+	if p := l.packets; limit > p.stride {
+		p.in, p.stride = make([]byte, maxBatch*limit), limit
 	}
 }
 
@@ -89,11 +86,7 @@ func (s *PacketConn) retry()          {}
 func (s *PacketConn) due() int64      { return 0 }
 
 // ready receives a batch and serves it. Level-triggered, what is left is reported again, after the other descriptors had their turn.
-func (s *PacketConn) ready() {
-	if s.receive() && edgeTriggered {
-		_ = s.loop.postLoop(s.ready) // there is no second event for what is left
-	}
-}
+func (s *PacketConn) ready() { s.receive() }
 
 // receive serves one batch and says whether there may be more.
 func (s *PacketConn) receive() bool {
@@ -102,24 +95,25 @@ func (s *PacketConn) receive() bool {
 	}
 	p := s.loop.packets
 	n, errno := p.receive(s.fd, s.opts.MaxDatagram)
+	more := n == maxBatch || errno != 0 && errno != unix.EAGAIN
+	if more && edgeTriggered {
+		_ = s.loop.postLoop(s.ready) // there is no second event for what is left
+	}
 	switch {
 	case n > 0:
-		p.got, p.next = n, 0
+		p.got, p.next, p.telling = n, 0, false
 		s.serve()
-		return n == maxBatch
-	case errno == unix.EAGAIN:
-		return false
-	case errno != unix.EINTR:
-		// Usually an ICMP message, that a datagram sent before did not arrive. The call that tells an error clears it.
+	case more && errno != unix.EINTR:
+		// Usually an ICMP message: a datagram sent before did not arrive. The call that tells an error clears it.
 		s.stats.ReceiveErrors++
 	}
-	return true
+	return more
 }
 
 // serve hands the rest of the batch to the handler and sends what it sent.
 func (s *PacketConn) serve() {
 	p := s.loop.packets
-	p.running, p.ended, p.telling = s, false, false
+	p.running, p.ended = s, false
 	defer s.served()
 	for p.next < p.got {
 		s.deliver(p)
@@ -127,16 +121,17 @@ func (s *PacketConn) serve() {
 	}
 	s.flush()
 	s.tellFailures(p)
-	p.telling = true // or a SendError that sends could go on for ever
-	s.flush()
+	p.telling = true
+	s.flush() // what SendError sent; told again, it could go on for ever
 	p.running, p.d = nil, Datagram{}
 	p.ended = true
 }
 
-// served ends serve. If a panic or Goexit ended it, which it does after some progress, the rest of the batch is served here: the kernel
-// has given it away.
+// served ends serve. If a panic or Goexit did, the rest of the batch is served here, for the kernel has given it away.
+// The handler gets nothing twice, so that ends.
 func (s *PacketConn) served() {
-	if s.loop.packets.ended {
+	p := s.loop.packets
+	if p.ended {
 		return
 	}
 	value := recover()
@@ -144,6 +139,8 @@ func (s *PacketConn) served() {
 		value = ErrGoexit // run's deferred left starts a new goroutine
 	}
 	s.loop.r.opts.Logger.Error("reactor: packet handler panicked", "listener", s.listener.String(), "value", value, "stack", string(debug.Stack()))
+	s.flush() // before telling changes: if SendError crashed, what it sent fails unheard
+	p.telling = false
 	s.serve()
 }
 

@@ -51,7 +51,7 @@ func (r *Reactor) closeLargest() (any bool) {
 		largest := -1
 		var most int64
 		for i, c := range conns {
-			if n := c.holding(); n > most && !c.ended.Load() {
+			if n := c.holding(); n > most && !c.hasEnded() {
 				largest, most = i, n
 			}
 		}
@@ -77,7 +77,7 @@ func (r *Reactor) closeLargest() (any bool) {
 }
 
 // holding returns how much memory the connection's buffers take. Any goroutine.
-func (c *Conn) holding() int64 { return c.held.Load() + int64(c.room.Load()) }
+func (c *Conn) holding() int64 { return c.held.Load()&^heldEnded + int64(c.room.Load()) }
 
 // park stops reading from a connection that has input while the reactor is over its limit.
 func (l *loop) park(c *Conn) {

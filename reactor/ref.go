@@ -63,7 +63,7 @@ func (r Ref) Send(enc codec.Encoder, payload []byte) (err error) {
 
 // Close asks for Conn.Close.
 func (r Ref) Close() error {
-	if r.c == nil || r.c.ended.Load() {
+	if r.c == nil || r.c.hasEnded() {
 		return net.ErrClosed
 	}
 	return r.c.loop.post(task{op: opClose, c: r.c}, false)
@@ -81,7 +81,7 @@ func (r Ref) Do(fn func(c *Conn, err error)) error {
 
 func (r Ref) mayWrite() error {
 	switch {
-	case r.c == nil || r.c.ended.Load():
+	case r.c == nil || r.c.hasEnded():
 		return net.ErrClosed
 	case r.c.held.Load() >= int64(r.c.listener.opts.MaxOutput):
 		return ErrOverflow
@@ -96,13 +96,10 @@ func (r Ref) post(s *bytebufferpool.ByteBuffer) error {
 		segments.Put(s)
 		return nil
 	}
-	r.c.hold(n)
-	err := net.ErrClosed
-	if !r.c.ended.Load() { // see Conn.end for the order
-		err = r.c.loop.post(task{op: opWrite, c: r.c, buf: s}, false)
-	}
+	r.c.loop.r.charge(int64(n))
+	err := r.c.loop.post(task{op: opWrite, c: r.c, buf: s}, false)
 	if err != nil {
-		r.c.hold(-n)
+		r.c.loop.r.charge(-int64(n))
 		segments.Put(s)
 	}
 	return err
@@ -115,7 +112,7 @@ func (c *Conn) runTask() {
 	switch t.op {
 	case opDo:
 		var err error
-		if c.ended.Load() {
+		if c.hasEnded() {
 			err = net.ErrClosed
 		}
 		t.fn(c, err)

@@ -104,7 +104,7 @@ func (g *registry) lookup(t FourTuple) *Conn {
 func (g *registry) find(fd int, id uint64) *Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c := g.at(fd); c != nil && c.id == id && !c.ended.Load() {
+	if c := g.at(fd); c != nil && c.id == id && !c.hasEnded() {
 		return c
 	}
 	return nil
@@ -115,7 +115,7 @@ func (g *registry) snapshot(dst []*Conn) []*Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, c := range g.byFD {
-		if c != nil && !c.ended.Load() {
+		if c != nil && !c.hasEnded() {
 			dst = append(dst, c)
 		}
 	}

@@ -104,7 +104,11 @@ func start(t testing.TB, o reactor.Options) *server {
 		if err := r.Close(); err != nil {
 			t.Errorf("Close of the reactor: %v", err)
 		}
-		<-s.served
+		select {
+		case <-s.served:
+		case <-time.After(patience):
+			t.Error("Serve did not return")
+		}
 	})
 	return s
 }
@@ -353,10 +357,12 @@ func do(t testing.TB, ref reactor.Ref, fn func(c *reactor.Conn)) {
 	t.Helper()
 	done := make(chan error, 1)
 	require.NoError(t, ref.Do(func(c *reactor.Conn, err error) {
+		cause := errors.New("the function did not return")
+		defer func() { done <- cause }()
 		if err == nil {
 			fn(c)
 		}
-		done <- err
+		cause = err
 	}))
 	require.NoError(t, receive(t, done))
 }

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quartet-go/quartet/reactor"
+	"github.com/stretchr/testify/require"
+)
+
+// What follows DRAINING: the writing half is shut down, Close called, and the descriptor lingers until the peer has ended too, so that what
+// the peer still sends does not reset the connection and destroy a reply on its way.
+
+// lingering serves connections that write n bytes and close on their first byte.
+func lingering(t *testing.T, tr transport, n int) (*server, *witness) {
+	return tr.watched(t, reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+		_, err := c.Write(pattern(n))
+		return len(in), errors.Join(err, c.Close())
+	}), nil)
+}
+
+// descriptor returns the number of the connection's descriptor, -1 when it was given back.
+func descriptor(t testing.TB, ref reactor.Ref) (fd int) {
+	do1(t, ref, func(c *reactor.Conn, _ error) { fd = c.FD() })
+	return fd
+}
+
+// DRAINING --flushed--> SHUT_WR, Close(c, nil) --> LINGERING --the peer's FIN--> closed. What the peer sends meanwhile harms nobody.
+func TestPeerThatKeepsSendingGetsTheWholeReply(t *testing.T) {
+	t.Parallel()
+	const size = 1 << 20
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		s, w := lingering(t, tr, size)
+		for range 10 {
+			cl := s.dial()
+			cl.send("request")
+			ref := receive(t, w.refs)
+			want, got := pattern(size), 0
+			for chunk := make([]byte, size/32); got < size; {
+				n, err := io.ReadFull(cl, chunk)
+				require.NoError(t, err, "after %d bytes", got)
+				requireSame(t, want[got:got+n], chunk)
+				got += n
+				cl.send("a kilobyte in all, nobody wants!")
+			}
+			cl.expectEOF()
+			require.NoError(t, receive(t, w.ends))
+			cl.send("still taken")
+			require.GreaterOrEqual(t, descriptor(t, ref), 0, "not lingering")
+			require.NoError(t, cl.Close())
+			eventually(t, "the descriptor is given back", func() bool { return descriptor(t, ref) < 0 })
+		}
+	})
+}
+
+// What the peer had sent before the close, unread here, does not turn the close into a reset either.
+func TestUnreadInputDoesNotResetTheReply(t *testing.T) {
+	t.Parallel()
+	const size = 600 << 10
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		s, w := tr.watched(t, &hooks{}, nil)
+		for range 10 {
+			cl := s.dial()
+			ref := receive(t, w.refs)
+			do(t, ref, (*reactor.Conn).Pause)
+			cl.send(string(pattern(30 << 10)))
+			do(t, ref, func(c *reactor.Conn) {
+				if _, err := c.Write(pattern(size)); err != nil {
+					t.Errorf("Write: %v", err)
+				}
+				_ = c.Close()
+			})
+			cl.expectStream(pattern(size))
+			require.NoError(t, receive(t, w.ends))
+		}
+	})
+}
+
+// Lingering is skipped once the peer's FIN was read: the descriptor is given back before another turn.
+func TestNoLingerAfterThePeersEnd(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		s, w := tr.watched(t, reactor.DataFunc(echo), nil)
+		cl := s.dial()
+		ref := receive(t, w.refs)
+		cl.send("hello")
+		require.NoError(t, cl.CloseWrite())
+		require.Equal(t, io.EOF, receive(t, w.ends))
+		require.Equal(t, -1, descriptor(t, ref))
+		require.Equal(t, "hello", cl.rest())
+	})
+}
+
+// A connection that failed does not linger.
+func TestNoLingerAfterAFailure(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		s, w := tr.watched(t, &hooks{}, nil)
+		cl := s.dial()
+		ref := receive(t, w.refs)
+		do(t, ref, (*reactor.Conn).Abort)
+		require.ErrorIs(t, receive(t, w.ends), reactor.ErrAborted)
+		require.Equal(t, -1, descriptor(t, ref))
+		cl.expectGone()
+	})
+}
+
+// LINGERING ends after 64 KiB: a peer that floods is not read for ever, and is reset.
+func TestLingerIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		s, w := lingering(t, tr, 5)
+		cl := s.dial()
+		cl.send("x")
+		require.NoError(t, receive(t, w.ends))
+		ref := receive(t, w.refs)
+		cl.read(5)
+		began := time.Now()
+		sent, err := 0, error(nil)
+		for chunk, n := make([]byte, 4<<10), 0; err == nil && sent < 64<<20; sent += n {
+			n, err = cl.Write(chunk)
+		}
+		require.Truef(t, isGone(err), "%d bytes went through, then %v", sent, err)
+		require.Less(t, time.Since(began), 1500*time.Millisecond, "that was the silence, not the bytes")
+		require.GreaterOrEqual(t, sent, 60<<10)
+		require.Equal(t, -1, descriptor(t, ref))
+	})
+}
+
+// LINGERING ends after two seconds of silence.
+func TestLingerIsBoundedInSilence(t *testing.T) {
+	t.Parallel()
+	forEachNetworkAtOnce(t, func(t *testing.T, tr transport) {
+		s, w := lingering(t, tr, 5)
+		cl := s.dial()
+		cl.send("x")
+		require.NoError(t, receive(t, w.ends))
+		began := time.Now()
+		ref := receive(t, w.refs)
+		cl.read(5)
+		time.Sleep(time.Second) // half of the silence
+		cl.send("not silent yet")
+		spoke := time.Now()
+		eventually(t, "the descriptor is given back", func() bool { return descriptor(t, ref) < 0 })
+		require.GreaterOrEqual(t, time.Since(began), 2900*time.Millisecond)
+		require.Less(t, time.Since(spoke), 3*time.Second)
+	})
+}
+
+// LINGERING ends after ten seconds in all: a peer that drips is not read for ever.
+func TestLingerIsBoundedInTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds")
+	}
+	t.Parallel()
+	forEachNetworkAtOnce(t, func(t *testing.T, tr transport) {
+		s, w := lingering(t, tr, 5)
+		cl := s.dial()
+		cl.send("x")
+		require.NoError(t, receive(t, w.ends))
+		began := time.Now()
+		ref := receive(t, w.refs)
+		for descriptor(t, ref) >= 0 {
+			_, err := cl.Write([]byte("x"))
+			require.True(t, err == nil || isGone(err), err)
+			time.Sleep(200 * time.Millisecond) // the drip
+			require.Less(t, time.Since(began), 12*time.Second)
+		}
+		require.Greater(t, time.Since(began), 9500*time.Millisecond)
+	})
+}
+
+// A peer that resets a lingering connection ends it at once.
+func TestLingerEndsWithAReset(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		s, w := lingering(t, tr, 5)
+		cl := s.dial()
+		cl.send("x")
+		require.NoError(t, receive(t, w.ends))
+		ref := receive(t, w.refs)
+		require.GreaterOrEqual(t, descriptor(t, ref), 0)
+		began := time.Now()
+		cl.reset()
+		eventually(t, "the descriptor is given back", func() bool { return descriptor(t, ref) < 0 })
+		require.Less(t, time.Since(began), time.Second)
+		require.Empty(t, w.ends, "Close called twice")
+	})
+}
+
+// A lingering connection is no connection any more: nobody finds it.
+func TestLingeringIsNotFound(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		s, w := lingering(t, tr, 5)
+		cl := s.dial()
+		cl.send("x")
+		require.NoError(t, receive(t, w.ends))
+		ref := receive(t, w.refs)
+		require.GreaterOrEqual(t, descriptor(t, ref), 0)
+		_, byID := s.ByID(ref.ID())
+		_, byTuple := s.Lookup(ref.Tuple())
+		require.False(t, byID || byTuple)
+		for range s.Conns() {
+			t.Error("found among the open ones")
+		}
+	})
+}
+
+// A server that only aborts never waits in close: no positive SO_LINGER is ever set.
+func TestCloseNeverBlocksTheLoop(t *testing.T) {
+	t.Parallel()
+	s, w := transport{"tcp", 1}.watched(t, &hooks{}, nil)
+	full, other := s.dial(), s.dial()
+	ref := receive(t, w.refs)
+	otherRef := receive(t, w.refs)
+	if ref.Tuple().Remote.String() != full.LocalAddr().String() {
+		ref, otherRef = otherRef, ref
+	}
+	stall(t, ref, 1<<20)
+	began := time.Now()
+	do(t, ref, (*reactor.Conn).Abort)
+	do(t, otherRef, func(c *reactor.Conn) { _, _ = c.Write([]byte("alive")) })
+	other.expect("alive")
+	require.Less(t, time.Since(began), time.Second)
+	_, err := io.Copy(io.Discard, full)
+	require.True(t, errors.Is(err, syscall.ECONNRESET) && !os.IsTimeout(err), err)
+}
