@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/quartet-go/quartet/codec"
+	"github.com/quartet-go/quartet/reactor"
+)
+
+// A config is what the command line says.
+type config struct {
+	service   *service
+	endpoints []endpoint
+	reactor   reactor.Options
+	stream    reactor.StreamOptions
+	codec     codec.Codec
+	size      int // of a message
+	logLevel  slog.Level
+	profile   *os.File // nil for none
+}
+
+// parse reads the command line. Its errors are one line; flag.ErrHelp means that help was asked for and given.
+func parse(args []string) (*config, error) {
+	if len(args) == 0 {
+		return nil, fmt.Errorf("SERVICE is missing, want one of %s", names())
+	}
+	if slices.Contains([]string{"-h", "-help", "--h", "--help"}, args[0]) {
+		printUsage()
+		return nil, flag.ErrHelp
+	}
+	i := slices.IndexFunc(services, func(s *service) bool { return s.name == args[0] })
+	if i < 0 {
+		return nil, fmt.Errorf("unknown SERVICE %q, want one of %s, before any flag", args[0], names())
+	}
+	f := newFlags(services[i])
+	switch err := f.set.Parse(args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		f.printUsage()
+		return nil, err
+	case err != nil && strings.HasPrefix(err.Error(), "flag provided but not defined"):
+		return nil, fmt.Errorf("%w, want one of those that servers %s -h lists", err, args[0])
+	case err != nil:
+		return nil, err
+	case f.set.NArg() > 0:
+		return nil, fmt.Errorf("unexpected argument %q, want flags only after %s", f.set.Arg(0), args[0])
+	}
+	return f.config()
+}
+
+func names() string {
+	var list []string
+	for _, s := range services {
+		list = append(list, s.name)
+	}
+	return strings.Join(list, ", ")
+}
+
+func printUsage() {
+	fmt.Print("Usage: servers SERVICE [flags]\n\nServices (servers SERVICE -h lists the flags):\n")
+	for _, s := range services {
+		fmt.Printf("  %-10s %s; over %s\n", s.name, s.summary, strings.Join(s.networks, ", "))
+	}
+}
+
+// flags is a command line being read.
+type flags struct {
+	set *flag.FlagSet
+	cfg config
+
+	high, low, max size
+	profile        string
+}
+
+// newFlags declares the flags. All services have the same ones, so that a command line survives a change of the service.
+func newFlags(s *service) *flags {
+	f := &flags{set: flag.NewFlagSet(s.name, flag.ContinueOnError), cfg: config{service: s, size: 16}}
+	f.set.SetOutput(io.Discard)
+	f.set.Usage = func() {}
+	f.high, f.max = size{reactor.DefaultHighWater, "64KiB"}, size{reactor.DefaultMaxOutput, "16MiB"}
+	f.cfg.reactor.DrainTimeout = reactor.DefaultDrainTimeout
+	f.cfg.codec = codec.LengthPrefix(4, codec.DefaultMax)
+
+	f.set.Func("listen", "`URL` to listen on, repeatable: tcp://host:port, tcp4://, tcp6://, udp://, udp4://, udp6://, unix://path\n"+
+		"(default 127.0.0.1:1060 on tcp and udp, where the service has them)", func(url string) error {
+		e, err := parseEndpoint(url)
+		if err == nil && !slices.Contains(s.networks, e.kind()) {
+			err = fmt.Errorf("%s is served over %s only", s.name, strings.Join(s.networks, ", "))
+		}
+		f.cfg.endpoints = append(f.cfg.endpoints, e)
+		return err
+	})
+	f.count("loops", "`N` event loops, 0 for one per CPU", &f.cfg.reactor.Loops, 1024)
+	f.set.BoolFunc("reuseport", "give each loop a listening tcp socket of its own", func(s string) (err error) {
+		if f.cfg.stream.ReusePort, err = strconv.ParseBool(s); err != nil {
+			err = errors.New("want true or false")
+		}
+		return err
+	})
+	f.count("backlog", "`N` connections may wait to be accepted, 0 for the system's maximum", &f.cfg.stream.Backlog, math.MaxInt32)
+	f.count("max-conns", "`N` connections may be open, 0 for no limit", &f.cfg.reactor.MaxConns, math.MaxInt)
+	f.duration("idle-timeout", "close connections on which nothing moves for this `duration`, 0 for never", &f.cfg.stream.IdleTimeout)
+	f.set.Var(&f.high, "high-water", "`size` of unsent output above which a connection is not read from")
+	f.set.Var(&f.low, "low-water", "`size` below which it is again (default a quarter of -high-water, at most 16KiB)")
+	f.set.Var(&f.max, "max-output", "`size` of unsent output at which no more is taken")
+	f.duration("drain-timeout", "how long connections may take to finish after SIGTERM, a `duration`", &f.cfg.reactor.DrainTimeout)
+	f.set.Func("codec", "`SPEC` of the frames service: fixed:N, len:N[,max=S],\n"+
+		"length:size=4,offset=0,adjust=0,strip=0,order=big|little,max=1MiB, varint[:max=S], line[:max=S],\n"+
+		"delim:hex=0d0a+0a[,max=S][,keep], netstring[:max=S] or raw (default len:4)", func(spec string) (err error) {
+		f.cfg.codec, err = codec.Parse(spec)
+		return err
+	})
+	f.set.Func("size", "`octets` of a message for the message service (default 16)", func(s string) (err error) {
+		if f.cfg.size, err = codec.ParseSize(s); err == nil && (f.cfg.size < 1 || f.cfg.size > math.MaxInt32) {
+			err = errors.New("want 1 to 2147483647")
+		}
+		return err
+	})
+	f.set.Func("log-level", "`level` of the log: debug, info, warn or error (default info)", func(s string) error {
+		if !slices.Contains([]string{"debug", "info", "warn", "error"}, s) {
+			return errors.New("want debug, info, warn or error")
+		}
+		return f.cfg.logLevel.UnmarshalText([]byte(s))
+	})
+	f.set.StringVar(&f.profile, "cpuprofile", "", "write a CPU profile to `file`")
+	return f
+}
+
+func (f *flags) printUsage() {
+	s := f.cfg.service
+	fmt.Printf("Usage: servers %s [flags]\n\n%s %s, over %s.\n\nSizes are bytes, or like 64KiB or 1MiB; durations like 300ms or 10s.\n\n",
+		s.name, s.name, s.summary, strings.Join(s.networks, ", "))
+	f.set.SetOutput(os.Stdout)
+	f.set.PrintDefaults()
+}
+
+// config checks what only all flags together can tell.
+func (f *flags) config() (*config, error) {
+	switch {
+	case f.high.bytes > f.max.bytes:
+		return nil, fmt.Errorf("-high-water %s exceeds -max-output %s, want low-water <= high-water <= max-output", f.high.text, f.max.text)
+	case f.low.bytes > f.high.bytes:
+		return nil, fmt.Errorf("-low-water %s exceeds -high-water %s, want low-water <= high-water <= max-output", f.low.text, f.high.text)
+	}
+	cfg := f.cfg
+	// To the reactor 0 means the default. One byte is next to it, and acts alike: any output is above, none is below.
+	cfg.stream.HighWater, cfg.stream.MaxOutput = max(f.high.bytes, 1), max(f.max.bytes, 1)
+	if f.low.text != "" {
+		cfg.stream.LowWater = max(f.low.bytes, 1)
+	}
+	cfg.reactor.DrainTimeout = max(cfg.reactor.DrainTimeout, 1)
+	// The tracer of log.go hides from the reactor what a codec needs.
+	cfg.stream.MaxInput = max(reactor.DefaultMaxInput, cfg.codec.Max(), cfg.size)
+	if cfg.endpoints == nil {
+		cfg.endpoints = cfg.service.defaultEndpoints()
+	}
+	if f.profile != "" {
+		var err error
+		if cfg.profile, err = os.Create(f.profile); err != nil {
+			return nil, fmt.Errorf("invalid value %q for flag -cpuprofile: %w", f.profile, err)
+		}
+	}
+	return &cfg, nil
+}
+
+// count declares a flag that is a number from 0 to most.
+func (f *flags) count(name, usage string, n *int, most int) {
+	f.set.Func(name, usage+" (default 0)", func(s string) error {
+		v, err := strconv.Atoi(s)
+		if err != nil || v < 0 || v > most {
+			return fmt.Errorf("want a whole number from 0 to %d", most)
+		}
+		*n = v
+		return nil
+	})
+}
+
+// duration declares a flag that is a duration of 0 or more.
+func (f *flags) duration(name, usage string, d *time.Duration) {
+	f.set.Func(name, usage+fmt.Sprintf(" (default %v)", *d), func(s string) error {
+		v, err := time.ParseDuration(s)
+		if err != nil || v < 0 {
+			return errors.New("want a duration of 0 or more, like 300ms or 10s")
+		}
+		*d = v
+		return nil
+	})
+}
+
+// A size is a flag's number of bytes, and how it was written.
+type size struct {
+	bytes int
+	text  string
+}
+
+func (s *size) String() string { return s.text }
+
+// Set is part of flag.Value.
+func (s *size) Set(text string) (err error) {
+	s.text = text
+	s.bytes, err = codec.ParseSize(text)
+	return err
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package message_test
+
+import (
+	"context"
+	"log"
+	"log/slog"
+
+	"github.com/quartet-go/quartet/reactor"
+	"github.com/quartet-go/quartet/servers/message"
+)
+
+func Example() {
+	r, err := reactor.New(reactor.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := r.Listen("tcp", ":1060", message.Stream(16, slog.Default()), nil); err != nil {
+		log.Fatal(err)
+	}
+	log.Println(r.Serve(context.Background()))
+}
