@@ -571,8 +571,9 @@ func TestWritesKeepTheirOrder(t *testing.T) {
 		for range 4 {
 			seed := rand.Uint64()
 			rnd := rand.New(rand.NewPCG(seed, 0))
-			var want []byte
+			wants := make(chan []byte, 1)
 			s := tr.serve(t, shared(reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+				var want []byte
 				for range 200 {
 					p := randomBytes(rnd, rnd.IntN(1<<rnd.IntN(18)+1))
 					var err error
@@ -587,12 +588,12 @@ func TestWritesKeepTheirOrder(t *testing.T) {
 						return 0, err
 					}
 				}
+				wants <- want
 				return len(in), c.Close()
 			})), nil)
 			cl := s.dial()
 			cl.send("x")
-			got := cl.rest() // want is complete when the server has closed
-			requireSame(t, want, []byte(got), "seed %d", seed)
+			cl.expectStream(receive(t, wants), "seed %d", seed)
 		}
 	})
 }
@@ -810,25 +811,21 @@ func TestOverflow(t *testing.T) {
 	})
 }
 
-// Gathered output counts: also within one call of a handler, and on a connection whose peer reads, the limit is met.
-func TestOverflowOfGatheredOutput(t *testing.T) {
+// What the kernel takes meanwhile does not count: within one call a handler may write more than the limit.
+func TestOverflowCountsWhatIsUnsent(t *testing.T) {
 	forEachNetwork(t, func(t *testing.T, tr transport) {
 		accept, refs := accepted(&hooks{})
 		s := tr.serve(t, accept, &reactor.StreamOptions{HighWater: 1000, MaxOutput: 1000})
 		cl := s.dial()
 		ref := receive(t, refs)
 		do(t, ref, func(c *reactor.Conn) {
-			_, err := c.Write(make([]byte, 999))
-			require.NoError(t, err)
-			require.Equal(t, 999, c.Unsent())
-			_, err = c.Write(make([]byte, 1))
-			require.NoError(t, err)
-			_, err = c.Write(make([]byte, 1))
-			require.ErrorIs(t, err, reactor.ErrOverflow)
+			for range 100 {
+				_, err := c.Write(make([]byte, 100))
+				require.NoError(t, err)
+				require.Less(t, c.Unsent(), 1000)
+			}
 		})
-		cl.read(1000)
-		require.NoError(t, ref.Close())
-		cl.expectEOF()
+		cl.read(100 * 100)
 	})
 }
 
@@ -905,7 +902,7 @@ func TestMethodsAfterClose(t *testing.T) {
 			require.Zero(t, c.Unsent())
 			require.Equal(t, ref.ID(), c.ID())
 			require.Equal(t, ref.Tuple(), c.Tuple())
-			require.Equal(t, ref, c.Ref())
+			require.True(t, ref == c.Ref())
 		})
 		other.send("y")
 		other.expectEOF()

@@ -228,7 +228,7 @@ func TestErrorOfFrame(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, tr transport) {
 		enough := errors.New("enough")
 		ends := make(chan error, 1)
-		count := 0
+		count := 0 // read when ends has told
 		s := tr.serve(t, shared(reactor.Frames(codec.Fixed(2), &frameHooks{
 			frame: func(c *reactor.Conn, payload []byte) error {
 				_, _ = c.Write(payload)
@@ -302,12 +302,16 @@ func TestAnswersNotReadStopFrames(t *testing.T) {
 		handled, most := 0, 0
 		tr.loops = 1
 		opts := &reactor.StreamOptions{HighWater: 32 << 10}
-		accept, refs := accepted(reactor.Frames(codec.Fixed(1), reactor.FrameFunc(func(c *reactor.Conn, _ []byte) error {
-			handled++
-			_, err := c.Write(make([]byte, answer))
-			most = max(most, c.Unsent())
-			return err
-		})))
+		done := make(chan struct{}, 1)
+		accept, refs := accepted(reactor.Frames(codec.Fixed(1), &frameHooks{
+			frame: func(c *reactor.Conn, _ []byte) error {
+				handled++
+				_, err := c.Write(make([]byte, answer))
+				most = max(most, c.Unsent())
+				return err
+			},
+			hooks: hooks{close: func(*reactor.Conn, error) { done <- struct{}{} }},
+		}))
 		s := tr.serve(t, accept, opts)
 		cl := s.dial()
 		require.NoError(t, cl.SetReadBuffer(64<<10))
@@ -323,6 +327,7 @@ func TestAnswersNotReadStopFrames(t *testing.T) {
 		n, err := io.Copy(io.Discard, cl)
 		require.NoError(t, err)
 		require.EqualValues(t, frames*answer, n)
+		receive(t, done)
 		require.LessOrEqual(t, most, opts.HighWater+answer)
 	})
 }

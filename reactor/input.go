@@ -84,9 +84,6 @@ func (c *Conn) read() {
 	default:
 		c.peerEnded()
 	}
-	if edgeTriggered && c.flags&fReadable != 0 {
-		c.later() // there will be no second event for what is left
-	}
 }
 
 // received delivers in: everything unconsumed, what has just come last.

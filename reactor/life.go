@@ -220,8 +220,11 @@ func (c *Conn) settle() {
 			return
 		}
 	}
-	if c.flags&fBlocked != 0 && c.relieved() {
+	if c.phase == phaseOpen && c.flags&fBlocked != 0 && c.relieved() {
 		c.later()
+	}
+	if edgeTriggered && c.flags&fReadable != 0 && c.mayRead() {
+		c.later() // there will be no second event for what is left
 	}
 	if c.watch(c.wanted()); c.flags&fFailed != 0 {
 		c.end(c.cause())
@@ -331,6 +334,9 @@ func (c *Conn) end(cause error) {
 	h := c.handler
 	c.handler = nil
 	h.Close(c, cause)
+	if edgeTriggered && linger {
+		c.readLinger()
+	}
 }
 
 // forget takes an open connection out of the indexes and counts.
@@ -364,14 +370,19 @@ func (c *Conn) linger() bool {
 
 // readLinger receives and discards.
 func (c *Conn) readLinger() {
-	n, errno := recv(int(c.fd), c.loop.in)
-	c.rare.lingerLeft -= n
-	switch {
-	case n > 0 && c.rare.lingerLeft > 0:
-		c.rare.progress = now()
-	case n == 0 && (errno == unix.EAGAIN || errno == unix.EINTR):
-	default:
-		c.endLinger()
+	for more := true; more; {
+		n, errno := recv(int(c.fd), c.loop.in)
+		c.rare.lingerLeft -= n
+		switch {
+		case n > 0 && c.rare.lingerLeft > 0:
+			c.rare.progress = now()
+			more = edgeTriggered
+		case n == 0 && (errno == unix.EAGAIN || errno == unix.EINTR):
+			more = false
+		default:
+			c.endLinger()
+			return
+		}
 	}
 }
 

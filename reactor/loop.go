@@ -119,7 +119,10 @@ func (l *loop) turn() error {
 	l.unpark()
 	l.retrySources()
 	if l.finished() {
-		return stopPolling{}
+		l.mailbox.close() // or tasks that post tasks would go on for ever
+		if !l.ringing.Swap(true) {
+			return stopPolling{} // and nobody rings any more; who did before has the loop come back once
+		}
 	}
 	if l.mailbox.waiting() || l.todo.waiting() {
 		l.wake()
@@ -159,8 +162,18 @@ func (l *loop) left() {
 	// The rest of the batch of events is lost. The level-triggered ones come again by themselves, the others when
 	// armed anew.
 	for fd, c := range l.registry.byFD {
-		if c != nil && c.interest == interestNone {
+		switch {
+		case c == nil:
+		case edgeTriggered:
+			c.flags |= fReadable
+			c.later()
+		case c.interest == interestNone:
 			_ = l.poller.set(fd, interestNone, interestNone)
+		}
+	}
+	for _, s := range l.sources {
+		if edgeTriggered {
+			_ = l.postLoop(s.ready)
 		}
 	}
 	l.wake() // the turn may not have come to its end either
@@ -264,6 +277,9 @@ func (l *loop) end() {
 	}
 	l.deadlines.stop()
 	l.registry.clear()
+	if l.failure != error(stopPolling{}) && l.ringing.Swap(true) {
+		l.waker.await() // whoever found the loop alive is about to ring
+	}
 	l.waker.close()
 	_ = l.poller.close()
 }

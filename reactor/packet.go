@@ -15,10 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A PacketHandler reacts to the datagrams of a packet listener. It is called on the loop of the socket that received them, one call at
-// a time for each socket; a listener has a socket on every loop, so with several loops calls run at the same time.
+// A PacketHandler reacts to the datagrams of a packet listener. It is called on the loop of the socket that
+// received them, one call at a time for each socket; a listener has a socket on every loop, so with several loops
+// calls run at the same time.
 //
-// A panic is logged and costs that call alone: what it had sent leaves, and the socket goes on with the next datagram.
+// A panic is logged and costs that call alone: what it had sent leaves, and the socket goes on with the next
+// datagram.
 type PacketHandler interface {
 	// Datagram is called for each datagram, empty ones included. d and its Payload are valid until it returns.
 	Datagram(s *PacketConn, d *Datagram)
@@ -30,15 +32,16 @@ type PacketFunc func(s *PacketConn, d *Datagram)
 // Datagram calls f.
 func (f PacketFunc) Datagram(s *PacketConn, d *Datagram) { f(s, d) }
 
-// A SendErrorHandler is a PacketHandler that wants to hear of datagrams which could not be sent after Reply or Send had returned nil.
+// A SendErrorHandler is a PacketHandler that wants to hear of datagrams which could not be sent after Reply or
+// Send had returned nil.
 type SendErrorHandler interface {
-	// SendError is called between calls of Datagram, at most 64 times after each; PacketStats counts all failures. err is a
-	// *net.OpError. What SendError itself sends fails unheard, but counted.
+	// SendError is called between calls of Datagram, at most 64 times after each; PacketStats counts all failures.
+	// err is a *net.OpError. What SendError itself sends fails unheard, but counted.
 	SendError(s *PacketConn, to netip.AddrPort, err error)
 }
 
-// A Datagram is what one call of a PacketHandler is about. The value and Payload belong to the loop again when the call returns; until
-// then Payload may be changed and appended to.
+// A Datagram is what one call of a PacketHandler is about. The value and Payload belong to the loop again when the
+// call returns; until then Payload may be changed and appended to.
 type Datagram struct {
 	// Payload is what arrived: 0 to 65,507 bytes from IPv4 and to 65,527 from IPv6, at most MaxDatagram.
 	Payload []byte
@@ -46,11 +49,12 @@ type Datagram struct {
 	// From is the sender; IPv4 addresses are never in their IPv6 form.
 	From netip.AddrPort
 
-	// To is the address that the sender asked for, with the socket's port. On a socket of all interfaces this is told by the kernel, on
-	// Linux; elsewhere the address is unspecified there.
+	// To is the address that the sender asked for, with the socket's port. On a socket of all interfaces this is
+	// told by the kernel, on Linux; elsewhere the address is unspecified there.
 	To netip.AddrPort
 
-	// IfIndex is the number of the interface by which the datagram came, known on Linux on a socket of all interfaces; else 0.
+	// IfIndex is the number of the interface by which the datagram came, known on Linux on a socket of all
+	// interfaces; else 0.
 	IfIndex int
 
 	// Truncated says that Payload is only the first MaxDatagram bytes of a longer datagram.
@@ -60,11 +64,12 @@ type Datagram struct {
 	source netip.Addr // where an answer leaves from; invalid lets the kernel choose
 }
 
-// Reply sends p to From. It leaves from the address that was asked; the kernel chooses one if that was a multicast or broadcast address.
-// Otherwise it is Send.
+// Reply sends p to From as Send does, from the address that was asked; if that was a multicast or broadcast
+// address, from one of the machine's.
 func (d *Datagram) Reply(p []byte) error { return d.conn.send(p, d.source, d.From) }
 
-// A PacketConn is one socket of a packet listener. It never leaves its loop: its methods may be called in the handlers that run there.
+// A PacketConn is one socket of a packet listener. It never leaves its loop: its methods may be called in the
+// handlers that run there.
 type PacketConn struct {
 	loop     *loop
 	listener *Listener
@@ -94,20 +99,22 @@ type PacketStats struct {
 	Sent      uint64 // datagrams that the kernel took
 	Unsent    uint64 // datagrams that Reply or Send took and the kernel did not
 
-	// Dropped is how many datagrams the kernel discarded for lack of room in the receive buffer, see PacketOptions.RecvBuffer. Linux tells it
-	// with the next datagram that is queued after them (SO_RXQ_OVFL, socket(7)); other systems do not.
+	// Dropped is how many datagrams the kernel discarded for lack of room in the receive buffer, see
+	// PacketOptions.RecvBuffer. Linux tells it with the next datagram that is queued after them (SO_RXQ_OVFL,
+	// socket(7)); other systems do not.
 	Dropped uint64
 
 	// ReceiveErrors counts receiving calls that failed; the socket goes on.
 	ReceiveErrors uint64
 }
 
-// ListenPacket serves datagrams on an address. The network is udp, udp4 or udp6; the address is that of Listen. The listener has a socket
-// on each loop, between which the kernel spreads the clients by their addresses (SO_REUSEPORT, socket(7)); all are bound before a datagram is read. On systems other
-// than Linux, whose kernels do not spread, it has one. Addr is a *net.UDPAddr.
+// ListenPacket serves datagrams on an address. The network is udp, udp4 or udp6; the address is that of Listen.
+// The listener has a socket on each loop, between which the kernel spreads the clients by their addresses
+// (SO_REUSEPORT, socket(7)); all are bound before a datagram is read. On systems other than Linux, whose kernels
+// do not spread, it has one. Addr is a *net.UDPAddr.
 //
-// It may be called before Serve, when the sockets hold what comes, and at any time until Shutdown, which has what waits served and the answers sent.
-// nil options are the defaults. Errors are *net.OpError.
+// It may be called before Serve, when the sockets hold what comes, and at any time until Shutdown, which has what
+// waits served and the answers sent. nil options are the defaults. Errors are *net.OpError.
 func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *PacketOptions) (*Listener, error) {
 	if h == nil {
 		return nil, errors.New("reactor: ListenPacket without a handler")
@@ -132,8 +139,8 @@ func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *Pack
 	return lis, nil
 }
 
-// listenUDP binds a socket for each loop. The first is bound without SO_REUSEPORT, so that a port in use is told; the others need it
-// on all of them.
+// listenUDP binds a socket for each loop. The first is bound without SO_REUSEPORT, so that a port in use is told;
+// the others need it on all of them.
 func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptions) error {
 	loops := lis.reactor.loops
 	if !reusePortSpreads {
@@ -225,8 +232,8 @@ func (s *PacketConn) Stats() PacketStats {
 	return s.stats
 }
 
-// Buffers returns the sizes of the kernel's buffers of the socket in bytes, as the kernel counts: Linux grants twice what was asked for, up to
-// its own limits, and counts its bookkeeping in (socket(7)).
+// Buffers returns the sizes of the kernel's buffers of the socket in bytes, as the kernel counts: Linux grants
+// twice what was asked for, up to its own limits, and counts its bookkeeping in (socket(7)).
 func (s *PacketConn) Buffers() (receive, send int, err error) {
 	s.assertOnLoop()
 	if s.fd < 0 {
@@ -238,15 +245,17 @@ func (s *PacketConn) Buffers() (receive, send int, err error) {
 	return receive, send, os.NewSyscallError("getsockopt", err)
 }
 
-// Send sends p to an address, from one of the machine's (its port is ignored, it is always the socket's); the zero value lets the kernel choose. p
-// is not kept and Send never blocks.
+// Send sends p to an address, from one of the machine's (its port is ignored, it is always the socket's); the zero
+// value lets the kernel choose. p is not kept and Send never blocks.
 //
-// While the handler of s runs, what it sends gathers and leaves when the datagrams that came together are handled, or before that when it passes
-// 64 datagrams or 128 KiB. nil means taken then: the network promises no more, and what the kernel refuses later
-// SendErrorHandler and PacketStats tell, a full send buffer included, which costs the datagram. Called elsewhere on the loop, it sends at once.
+// While the handler of s runs, what it sends gathers. It leaves when the datagrams that came together are handled,
+// or before that when it passes 64 datagrams or 128 KiB. nil means taken then, no more: what the kernel refuses is
+// lost, for want of room in its send buffer too, and SendErrorHandler and PacketStats tell. Called elsewhere on
+// the loop, Send sends at once and returns what the kernel says.
 //
-// An error is a *net.OpError: EMSGSIZE for more than the 65,507 bytes that IPv4 carries or the 65,527 of IPv6, EAFNOSUPPORT for an address that
-// the socket does not speak, EDESTADDRREQ for none, all of them at once; net.ErrClosed after Close.
+// An error is a *net.OpError: EMSGSIZE for more than the 65,507 bytes that IPv4 carries or the 65,527 of IPv6,
+// EAFNOSUPPORT for an address that the socket does not speak, EDESTADDRREQ for none, all of them at once;
+// net.ErrClosed after Close.
 func (s *PacketConn) Send(p []byte, from, to netip.AddrPort) error {
 	return s.send(p, from.Addr(), to)
 }

@@ -20,12 +20,13 @@ const (
 	maxBatch         = 64        // datagrams received or sent by one call, and for one event
 	maxDrainBatches  = 256       // batches served when draining, for clients may not stop
 	packetGatherSize = 128 << 10 // bytes of datagrams that gather before they are sent
-	maxPayload4      = 65535 - 20 - 8
-	maxPayload6      = 65535 - 8
+
+	maxPayload4 = 65535 - 20 - 8 // IPv4's length includes its own header and UDP's (RFC 791, RFC 768)
+	maxPayload6 = 65535 - 8      // IPv6's does not include its own (RFC 8200)
 )
 
-// packets is what the packet sockets of one loop share: buffers for one batch in and one out, and where the running batch stands. The
-// platform files add what their system calls need, and
+// packets is what the packet sockets of one loop share: buffers for one batch in and one out, and where the
+// running batch stands. The platform files add what their system calls need, and
 //
 //	receive(fd, max) (n, errno)      receives up to maxBatch datagrams, of each at most max bytes, without blocking
 //	describe(i, d) drops, told       fills d from the i-th of them; what the kernel dropped so far, if it told
@@ -60,8 +61,8 @@ type failure struct {
 	errno unix.Errno
 }
 
-// packetRoom prepares the loop for datagrams of up to limit bytes. Memory comes from the kernel when it is first touched, and small
-// datagrams touch little: the first buffers are used first, and of each its beginning.
+// packetRoom prepares the loop for datagrams of up to limit bytes. Memory comes from the kernel when it is first
+// touched, and small datagrams touch little: the first buffers are used first, and of each its beginning.
 func (l *loop) packetRoom(limit int) {
 	if l.packets == nil {
 		l.packets = &packets{
@@ -85,7 +86,8 @@ func (s *PacketConn) descriptor() int { return s.fd }
 func (s *PacketConn) retry()          {}
 func (s *PacketConn) due() int64      { return 0 }
 
-// ready receives a batch and serves it. Level-triggered, what is left is reported again, after the other descriptors had their turn.
+// ready receives a batch and serves it. Level-triggered, what is left is reported again, after the other
+// descriptors had their turn.
 func (s *PacketConn) ready() { s.receive() }
 
 // receive serves one batch and says whether there may be more.
@@ -127,8 +129,8 @@ func (s *PacketConn) serve() {
 	p.ended = true
 }
 
-// served ends serve. If a panic or Goexit did, the rest of the batch is served here, for the kernel has given it away.
-// The handler gets nothing twice, so that ends.
+// served ends serve. If a panic or Goexit did, the rest of the batch is served here, for the kernel has given it
+// away. The handler gets nothing twice, so that ends.
 func (s *PacketConn) served() {
 	p := s.loop.packets
 	if p.ended {
@@ -138,7 +140,8 @@ func (s *PacketConn) served() {
 	if value == nil {
 		value = ErrGoexit // run's deferred left starts a new goroutine
 	}
-	s.loop.r.opts.Logger.Error("reactor: packet handler panicked", "listener", s.listener.String(), "value", value, "stack", string(debug.Stack()))
+	s.loop.r.opts.Logger.Error("reactor: packet handler panicked",
+		"listener", s.listener.String(), "value", value, "stack", string(debug.Stack()))
 	s.flush() // before telling changes: if SendError crashed, what it sent fails unheard
 	p.telling = false
 	s.serve()
@@ -220,7 +223,8 @@ func zoneIndex(a netip.Addr) uint32 {
 	return 0
 }
 
-// sendNow sends one datagram outside the socket's own batch. Another's batch may be gathering in the buffers it needs.
+// sendNow sends one datagram outside the socket's own batch. Another's batch may be gathering in the buffers it
+// needs.
 func (s *PacketConn) sendNow(payload []byte, source netip.Addr, to netip.AddrPort) error {
 	p := s.loop.packets
 	if p.running != nil {
@@ -237,7 +241,8 @@ func (s *PacketConn) sendNow(payload []byte, source netip.Addr, to netip.AddrPor
 	return nil
 }
 
-// flush gives the kernel what has gathered. What it refuses is lost: a full buffer costs all that is left, for they would be refused too.
+// flush gives the kernel what has gathered. What it refuses is lost: a full buffer costs all that is left, for
+// they would be refused too.
 func (s *PacketConn) flush() {
 	p := s.loop.packets
 	for out := p.out; len(out) > 0; {
@@ -282,7 +287,8 @@ func (s *PacketConn) tellFailures(p *packets) {
 
 // opError wraps an error of sending as package net does.
 func (s *PacketConn) opError(to netip.AddrPort, err error) error {
-	return &net.OpError{Op: "write", Net: s.listener.network, Source: s.listener.addr, Addr: net.UDPAddrFromAddrPort(to), Err: err}
+	lis := s.listener
+	return &net.OpError{Op: "write", Net: lis.network, Source: lis.addr, Addr: net.UDPAddrFromAddrPort(to), Err: err}
 }
 
 // open puts the socket on its loop.

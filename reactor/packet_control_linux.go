@@ -11,19 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Control messages tell to which address and by which interface a datagram came, and set from which one leaves: ip(7), ipv6(7), cmsg(3).
+// Control messages tell to which address and by which interface a datagram came, and set from which one leaves:
+// ip(7), ipv6(7), cmsg(3).
 
 // reusePortSpreads says whether the kernel spreads datagrams over the sockets of a port.
 const reusePortSpreads = true
 
-// A control has room for the messages of one datagram; IP_PKTINFO, IPV6_PKTINFO and SO_RXQ_OVFL together take 96 bytes. Aligned for their headers.
+// A control has room for the messages of one datagram; IP_PKTINFO, IPV6_PKTINFO and SO_RXQ_OVFL together take 96
+// bytes. Aligned for their headers.
 type control [12]uint64
 
 func (c *control) base() *byte   { return (*byte)(unsafe.Pointer(c)) }
 func (c *control) bytes() []byte { return unsafe.Slice(c.base(), unsafe.Sizeof(*c)) }
 
-// wantControl asks the kernel for the messages: the address only of a socket of all interfaces, others know it. An IPv6 socket gets that
-// of IPv4 datagrams both ways; IP_PKTINFO knows more, see Datagram.control.
+// wantControl asks the kernel for the messages: the address only of a socket of all interfaces, others know it. An
+// IPv6 socket gets that of IPv4 datagrams both ways; IP_PKTINFO knows more, see Datagram.control.
 func wantControl(fd int, f family, all bool) error {
 	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
 	if err == nil && all && f != familyIPv4 {

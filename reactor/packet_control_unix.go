@@ -7,7 +7,8 @@ package reactor
 
 import "net/netip"
 
-// The contract of packet_control_linux.go without control messages: the systems differ in them, and none is tested on.
+// The contract of packet_control_linux.go without control messages: the systems differ in them, and none is tested
+// on.
 
 const reusePortSpreads = false
 

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// packetCalls are the arguments of recvmmsg(2) and sendmmsg(2), raw calls under the conditions of sys_linux.go. They are kept by the loop,
-// so that nothing is allocated for a call.
+// packetCalls are the arguments of recvmmsg(2) and sendmmsg(2), raw calls under the conditions of sys_linux.go.
+// They are kept by the loop, so that nothing is allocated for a call.
 type packetCalls struct {
 	received, sending messages
 	used              int // of received, how many the last call wrote to
@@ -44,7 +44,8 @@ func (p *packets) receive(fd, limit int) (int, unix.Errno) {
 		h.SetControllen(int(unsafe.Sizeof(m.controls[i])))
 	}
 	p.used = 0
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.headers)), maxBatch, ioFlags, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd),
+		uintptr(unsafe.Pointer(&m.headers)), maxBatch, ioFlags, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -89,7 +90,8 @@ func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
 		h.Control = m.controls[i].base()
 		h.SetControllen(m.controls[i].putSource(o.source))
 	}
-	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.headers)), uintptr(len(out)), ioFlags, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd),
+		uintptr(unsafe.Pointer(&m.headers)), uintptr(len(out)), ioFlags, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}

@@ -14,12 +14,13 @@ const (
 // PacketOptions configures a packet listener. nil and the zero value are the defaults.
 type PacketOptions struct {
 	// MaxDatagram is how many bytes of a datagram are received, 1 to 65536; of a longer one the rest is lost and
-	// Datagram.Truncated set. Each loop has 64 buffers of the largest MaxDatagram among its sockets, whose memory is taken as datagrams fill it.
-	// 0 means 65536, which no datagram exceeds.
+	// Datagram.Truncated set. Each loop has 64 buffers of the largest MaxDatagram among its sockets, whose memory
+	// is taken as datagrams fill it. 0 means 65536, which no datagram exceeds.
 	MaxDatagram int
 
 	// RecvBuffer and SendBuffer are how many bytes the kernel is asked to hold of what was not yet received or
-	// sent (SO_RCVBUF, SO_SNDBUF, socket(7)), up to 1 GiB; it may grant less, see PacketConn.Buffers. 0 means the system's default.
+	// sent (SO_RCVBUF, SO_SNDBUF, socket(7)), up to 1 GiB; it may grant less, see PacketConn.Buffers. 0 means the
+	// system's default.
 	RecvBuffer, SendBuffer int
 
 	// Broadcast permits sending to broadcast addresses (SO_BROADCAST, socket(7)).

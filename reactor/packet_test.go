@@ -128,7 +128,8 @@ var packetRoutes = []struct {
 	{"udp6", ":0", "::1", largest6, false},
 }
 
-// Datagrams of every size arrive exactly and are answered from the address that was asked: a connected client hears no other.
+// Datagrams of every size arrive exactly and are answered from the address that was asked: a connected client
+// hears no other.
 func TestPacketReply(t *testing.T) {
 	for _, route := range packetRoutes {
 		for _, loops := range []int{1, 3} {
@@ -267,7 +268,8 @@ func TestPacketSendFailsAtOnce(t *testing.T) {
 	}
 }
 
-// What the kernel refuses when a batch is sent is told to SendError, each with its address, and counted; the rest of the batch leaves.
+// What the kernel refuses when a batch is sent is told to SendError, each with its address, and counted; the rest
+// of the batch leaves.
 func TestPacketSendError(t *testing.T) {
 	var (
 		none    netip.AddrPort
@@ -604,7 +606,8 @@ func TestPacketManySends(t *testing.T) {
 	}
 }
 
-// Outside its own batch a socket sends at once: from another socket's handler, whose own sends keep their order, and from a connection's.
+// Outside its own batch a socket sends at once: from another socket's handler, whose own sends keep their order,
+// and from a connection's.
 func TestPacketSendFromElsewhere(t *testing.T) {
 	s := start(t, reactor.Options{Loops: 1})
 	var target netip.AddrPort

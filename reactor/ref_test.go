@@ -30,7 +30,7 @@ func TestRefIsComparable(t *testing.T) {
 		s.dial()
 		s.dial()
 		one, two := receive(t, refs), receive(t, refs)
-		require.NotEqual(t, one, two)
+		require.True(t, one != two)
 		require.NotEqual(t, one.ID(), two.ID())
 		set := map[reactor.Ref]bool{one: true}
 		require.False(t, set[two])

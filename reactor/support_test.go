@@ -145,11 +145,20 @@ func (s *server) dial() client {
 // dialTo connects to an address.
 func dialTo(t testing.TB, a net.Addr) client {
 	t.Helper()
-	conn, err := net.DialTimeout(a.Network(), a.String(), patience)
+	conn, err := dialPlain(a)
 	require.NoError(t, err)
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	t.Cleanup(func() { _ = conn.Close() })
-	return client{halfCloser: conn.(halfCloser), t: t}
+	return client{halfCloser: conn, t: t}
+}
+
+// dialPlain connects to an address, for clients that come and go by the hundred.
+func dialPlain(a net.Addr) (halfCloser, error) {
+	conn, err := net.DialTimeout(a.Network(), a.String(), patience)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(halfCloser), nil
 }
 
 // A client is the other end of a connection: a socket of package net that gives up after patience and whose methods, those in addition

@@ -5,6 +5,7 @@ package reactor
 
 import (
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,11 @@ func (w waker) ring() {
 func (w waker) silence() {
 	var count [8]byte
 	_, _ = unix.Read(w.fd, count[:])
+}
+
+// await returns when the descriptor is readable.
+func (w waker) await() {
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}, int(time.Second/time.Millisecond))
 }
 
 func (w waker) close() { _ = unix.Close(w.fd) }

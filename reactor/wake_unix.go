@@ -8,6 +8,7 @@ package reactor
 import (
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,6 +47,11 @@ func (w waker) silence() {
 			return
 		}
 	}
+}
+
+// await returns when the descriptor is readable.
+func (w waker) await() {
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}, int(time.Second/time.Millisecond))
 }
 
 func (w waker) close() {
