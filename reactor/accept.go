@@ -7,7 +7,6 @@ package reactor
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,7 +45,7 @@ func (a *acceptor) due() int64 {
 
 // ready accepts a batch.
 func (a *acceptor) ready() {
-	switch {
+	switch a.watch(interestRead); {
 	case a.stopped:
 	case edgeTriggered:
 		a.accept(maxBacklog) // there is no second event for what is left
@@ -102,7 +101,8 @@ func (a *acceptor) accept(n int) bool {
 				a.stop(err)
 				return false
 			}
-		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH:
+		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM, unix.EOPNOTSUPP, unix.ENOPROTOOPT,
+			unix.ENETDOWN, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH:
 			// The connection is gone, or was never quite there: accept(2).
 		default: // ENOBUFS, ENOMEM, and what nobody foresaw
 			a.stop(err)
@@ -155,7 +155,7 @@ func (a *acceptor) stop(cause error) {
 
 // watch changes what the socket is watched for.
 func (a *acceptor) watch(to interest) {
-	if to == a.watched {
+	if to == a.watched || to == interestRead && a.stopped {
 		return
 	}
 	err := a.loop.poller.set(a.fd, a.watched, to)
@@ -168,6 +168,9 @@ func (a *acceptor) watch(to interest) {
 
 // open puts the socket on its loop.
 func (a *acceptor) open() {
+	if a.fd < 0 {
+		return // closed before Serve
+	}
 	a.loop.sources = append(a.loop.sources, a)
 	a.watch(interestRead)
 	if a.loop.draining { // Shutdown overtook Listen
@@ -177,24 +180,24 @@ func (a *acceptor) open() {
 
 // drain accepts what waits and closes. A backlog has an end, but clients may refill it.
 func (a *acceptor) drain() {
+	defer a.closeFD() // also if an accept func calls Goexit
 	a.restart()
 	for n := 0; n < maxBacklog && a.accept(maxAccepts); n += maxAccepts {
 	}
-	a.closeFD()
 }
 
 // closeFD closes the socket; who still waits in its backlog is reset by the kernel.
 func (a *acceptor) closeFD() {
-	i := slices.Index(a.loop.sources, source(a))
-	if i < 0 {
+	if a.fd < 0 {
 		return
 	}
-	a.loop.sources = slices.Delete(a.loop.sources, i, i+1)
+	a.loop.removeSource(a)
 	a.restart()
 	if a.watched != unregistered {
 		_ = a.loop.poller.set(a.fd, a.watched, unregistered)
 	}
 	_ = unix.Close(a.fd)
+	a.fd = -1
 	a.listener.socketClosed()
 }
 

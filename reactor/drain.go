@@ -46,7 +46,7 @@ func (r *Reactor) Close() error {
 	if r.beginShutdown() {
 		r.abortBecause(net.ErrClosed)
 		for _, l := range r.loops {
-			_ = l.postLoop(l.cut)
+			_ = l.postLoop(l.abortAll)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -104,29 +104,23 @@ func (r *Reactor) abortBecause(err error) { r.abortCause.CompareAndSwap(nil, &ca
 // drain begins the loop's part of Shutdown.
 func (l *loop) drain() {
 	l.draining = true
-	for _, s := range slices.Clone(l.sources) {
-		s.drain()
-	}
 	for _, c := range l.registry.byFD {
 		if c != nil && c.phase == phaseOpen {
 			c.flags |= fDrain
 			c.later()
 		}
 	}
+	for _, s := range l.sources {
+		_ = l.postLoop(s.drain) // a task each: handlers may end the goroutine
+	}
 }
 
-// cut begins the loop's part of Close.
-func (l *loop) cut() {
-	l.draining = true
+// abortAll is the loop's part of Close, and of Shutdown when its patience is over.
+func (l *loop) abortAll() {
+	l.draining, l.aborting = true, true
 	for _, s := range slices.Clone(l.sources) {
 		s.closeFD()
 	}
-	l.abortAll()
-}
-
-// abortAll ends every connection now.
-func (l *loop) abortAll() {
-	l.draining = true
 	for _, c := range l.registry.byFD {
 		switch {
 		case c == nil:

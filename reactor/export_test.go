@@ -6,6 +6,7 @@
 package reactor
 
 import (
+	"hash/maphash"
 	"sync/atomic"
 	"unsafe"
 
@@ -42,3 +43,45 @@ func CountEvents(r *Reactor) func() int64 {
 	}
 	return n.Load
 }
+
+// OwnsNothing says whether c holds no buffer. On the loop only.
+func (c *Conn) OwnsNothing() bool { return c.input == nil && c.output == nil }
+
+// A Registry is a loop's, without the loop: what Lookup, ByID and Conns read.
+type Registry struct {
+	g        registry
+	sequence uint64
+}
+
+// NewRegistry makes one with nobody in it.
+func NewRegistry() *Registry { return &Registry{g: registry{seed: maphash.MakeSeed()}} }
+
+// Open enters a connection.
+func (r *Registry) Open(fd int, t FourTuple) Ref {
+	r.sequence++
+	c := &Conn{fd: int32(fd), tuple: t, id: r.sequence<<fdBits | uint64(fd)}
+	r.g.add(c)
+	return Ref{c}
+}
+
+// End takes it out of what is found; it may linger.
+func (r *Registry) End(ref Ref) {
+	ref.c.seal()
+	r.g.removeTuple(ref.c)
+}
+
+// Close frees its number.
+func (r *Registry) Close(fd int) { r.g.removeFD(fd) }
+
+// Lookup, ByID and Conns are those of Reactor.
+func (r *Registry) Lookup(t FourTuple) Ref { return Ref{r.g.lookup(t)} }
+func (r *Registry) ByID(id uint64) Ref     { return Ref{r.g.find(int(id&(1<<fdBits-1)), id)} }
+func (r *Registry) Conns() (refs []Ref) {
+	for _, c := range r.g.snapshot(nil) {
+		refs = append(refs, Ref{c})
+	}
+	return refs
+}
+
+// Slots is how many slots the index of tuples has.
+func (r *Registry) Slots() int { return len(r.g.slots) }

@@ -21,14 +21,15 @@ func (c *Conn) ready() {
 	if edgeTriggered && c.loop.event.read {
 		c.flags |= fReadable
 	}
-	if c.output != nil {
+	ev := c.loop.event
+	if c.output != nil && (ev.write || ev.trouble) {
 		c.flushQueue() // room, a hang-up or an error: the write tells which
 		if c.unblock() {
 			c.redeliver()
 		}
 	}
 	reading := c.interest == interestRead || c.interest == interestBoth
-	switch ev := c.loop.event; {
+	switch {
 	case reading && (ev.read || ev.trouble):
 		c.read()
 	case ev.trouble && c.output == nil:
@@ -141,19 +142,22 @@ func (c *Conn) unconsumed() []byte {
 
 // keep makes rest, the end of what was delivered, the connection's unconsumed input.
 func (c *Conn) keep(rest []byte) {
-	switch old := c.unconsumed(); {
-	case len(rest) == 0:
+	n, old := len(rest), c.unconsumed()
+	if n == 0 {
 		c.dropInput()
 		return
-	case len(old) >= len(rest) && &old[len(old)-1] == &rest[len(rest)-1]:
-		c.consumed += int32(len(old) - len(rest)) // it was delivered from there
+	}
+	fits := c.input != nil && cap(c.input.B) <= max(4*n, headroom) // a few bytes shall not hold what a large frame needed
+	switch own := len(old) >= n && &old[len(old)-1] == &rest[n-1]; {
+	case fits && own:
+		c.consumed += int32(len(old) - n) // it was delivered from there
+	case fits && !own && cap(c.input.B) >= n:
+		c.input.B, c.consumed = append(c.input.B[:0], rest...), 0
 	default:
-		if n := len(rest); c.input == nil || cap(c.input.B) < n || cap(c.input.B) > max(4*n, headroom) {
-			c.dropInput()
-			c.input = getInput(n)
-		}
-		c.input.B = append(c.input.B[:0], rest...)
-		c.consumed = 0
+		b := getInput(n)
+		b.B = append(b.B, rest...)
+		c.dropInput()
+		c.input = b
 		c.chargeRoom()
 	}
 	limit := c.inputLimit()
@@ -178,8 +182,8 @@ func (c *Conn) growInput() []byte {
 	have := len(c.input.B) - int(c.consumed)
 	if free := cap(c.input.B) - len(c.input.B); free == 0 || free < readSize && c.need > have+free {
 		size := min(1<<(bits.Len(2*uint(have)+readSize)-1), maxInput) // more than have
-		if c.need > have && c.need < size {
-			size = c.need
+		if c.need > have {
+			size = min(size, max(c.need, have+headroom)) // a decoder may only know that it needs one byte more
 		}
 		bigger := getInput(size)
 		bigger.B = append(bigger.B, c.unconsumed()...)

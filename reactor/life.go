@@ -39,7 +39,7 @@ const (
 )
 
 // flags of a connection; without any, with no output and watched for input, a connection is in the common state.
-type flags uint16
+type flags uint32
 
 const (
 	fPaused     flags = 1 << iota // Pause
@@ -56,6 +56,7 @@ const (
 	fReset                        // and with a reset
 	fDrain                        // Shutdown has begun and the connection has not had its last read
 	fLastRead                     // it has: nothing more is read
+	fUntried                      // output was queued without trying to send it
 	fTodo                         // on the loop's list for the next turn
 	fReadable                     // edge-triggered: an arrival was reported and not read to its end
 )
@@ -97,10 +98,9 @@ func (c *Conn) later() {
 
 // proceed is a step: the connection's turn on that list.
 func (c *Conn) proceed() {
+	again := c.flags&fAgain != 0
 	c.flags &^= fTodo | fAgain
-	if c.output != nil && (edgeTriggered || c.interest == interestRead || c.interest == interestNone) {
-		c.flushQueue() // nobody has tried yet
-	}
+	c.flushUntried()
 	if c.phase != phaseOpen {
 		return
 	}
@@ -108,8 +108,9 @@ func (c *Conn) proceed() {
 		c.flags &^= fDrain
 		c.drain()
 	}
-	c.unblock()
-	c.redeliver()
+	if c.unblock() || again {
+		c.redeliver()
+	}
 	if c.flags&fReadable != 0 {
 		c.read()
 	}
@@ -189,6 +190,7 @@ func (c *Conn) cause() error {
 // settle ends every step: what was written is sent, and the state follows from what the step left.
 func (c *Conn) settle() {
 	c.flushGather()
+	c.flushUntried()
 	if c.flags == 0 && c.output == nil && c.interest == interestRead && c.phase == phaseOpen {
 		return
 	}
@@ -216,7 +218,8 @@ func (c *Conn) settle() {
 	case c.flags&fCloseWrite != 0:
 		c.shutWrite()
 		if c.flags&fEOF != 0 {
-			c.end(io.EOF)
+			c.because(io.EOF)
+			c.end(c.cause())
 			return
 		}
 	}
@@ -261,6 +264,10 @@ func (c *Conn) watch(to interest) {
 func (c *Conn) open() {
 	l := c.loop
 	c.enter()
+	if l.aborting {
+		c.refuse()
+		return
+	}
 	h, err := c.listener.accept(c)
 	if err == nil && h == nil {
 		err = errors.New("reactor: the accept func returned neither handler nor error")
@@ -274,9 +281,6 @@ func (c *Conn) open() {
 	if idle := c.listener.opts.IdleTimeout; idle > 0 {
 		c.moved = now()
 		l.deadlines.set(l, c, coarse(c.moved+int64(idle), idle))
-	}
-	if c.output != nil {
-		c.flushQueue()
 	}
 	if l.draining {
 		c.flags |= fDrain

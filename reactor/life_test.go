@@ -105,9 +105,15 @@ func (tr transport) watched(t testing.TB, h reactor.Handler, o *reactor.StreamOp
 // forEachNetworkAtOnce is forEachNetwork for bodies that mostly wait: they run at the same time, whatever -parallel says.
 func forEachNetworkAtOnce(t *testing.T, body func(t *testing.T, tr transport)) {
 	t.Helper()
+	atOnce(t, []string{"tcp", "unix"}, func(t *testing.T, network string) { body(t, transport{network, 1}) })
+}
+
+// atOnce runs body as a subtest for each name, all at the same time.
+func atOnce(t *testing.T, names []string, body func(t *testing.T, name string)) {
+	t.Helper()
 	var all sync.WaitGroup
-	for _, network := range []string{"tcp", "unix"} {
-		all.Go(func() { t.Run(network, func(t *testing.T) { body(t, transport{network, 1}) }) })
+	for _, name := range names {
+		all.Go(func() { t.Run(name, func(t *testing.T) { body(t, name) }) })
 	}
 	all.Wait()
 }

@@ -40,8 +40,8 @@ type Listener struct {
 }
 
 // Listen serves stream connections on an address. The network is tcp, tcp4, tcp6 or unix; host names resolve, IPv4
-// first; an empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket), port 0 one that the
-// system chooses, see Addr. What waits at a unix path is replaced if it is a socket that nobody serves; anything else
+// first; an empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket, as does [::]; 0.0.0.0 means
+// IPv4 alone, unlike in package net), port 0 one that the system chooses, see Addr. What waits at a unix path is replaced if it is a socket that nobody serves; anything else
 // there is left as it is and the path is in use.
 //
 // It may be called before Serve, when the backlog holds who connects, and at any time until Shutdown, after which it
@@ -92,12 +92,19 @@ func (lis *Listener) String() string { return lis.network + " " + lis.addr.Strin
 // Close stops listening. Connections that were accepted go on; who waits in the backlog is reset. It returns when the
 // sockets are closed, but for a call on a loop, which does not wait. Closing twice is closing once.
 func (lis *Listener) Close() error {
+	r := lis.reactor
 	lis.shutOnce.Do(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		for i, s := range lis.sockets {
-			_ = lis.loops[i].postLoop(s.closeFD)
+			if r.started {
+				_ = lis.loops[i].postLoop(s.closeFD)
+			} else {
+				s.closeFD() // there is no loop yet to disturb
+			}
 		}
 	})
-	if !lis.reactor.onLoop() && lis.reactor.running() {
+	if !r.onLoop() {
 		<-lis.closed
 	}
 	return nil

@@ -70,6 +70,7 @@ type loop struct {
 	total  int      // connections open or lingering
 
 	draining bool  // Shutdown has begun
+	aborting bool  // and its patience is over
 	stopped  bool  // the poller was left for good
 	failure  error // with this
 	ended    bool  // everything is closed
@@ -172,9 +173,7 @@ func (l *loop) left() {
 		}
 	}
 	for _, s := range l.sources {
-		if edgeTriggered {
-			_ = l.postLoop(s.ready)
-		}
+		_ = l.postLoop(s.ready)
 	}
 	l.wake() // the turn may not have come to its end either
 	go l.run()
@@ -235,6 +234,15 @@ func (l *loop) retrySources() {
 			}
 		}
 	}
+}
+
+// removeSource says whether s was one of the loop's sources, and removes it.
+func (l *loop) removeSource(s source) bool {
+	i := slices.Index(l.sources, s)
+	if i >= 0 {
+		l.sources = slices.Delete(l.sources, i, i+1)
+	}
+	return i >= 0
 }
 
 // finished says whether a draining loop has nothing more to do.

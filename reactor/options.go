@@ -33,6 +33,9 @@ const (
 // off is what turns a duration or a limit off.
 const off = -1
 
+// maxDuration is for ever: 146 years, to which the clock can be added.
+const maxDuration = 1 << 62
+
 // maxLoops bounds Loops; more would only be a mistake in the unit.
 const maxLoops = 1 << 10
 
@@ -179,6 +182,7 @@ func (o *StreamOptions) resolve() (*StreamOptions, error) {
 	if r.KeepAliveCount == 0 {
 		r.KeepAliveCount = DefaultKeepAliveCount
 	}
+	r.IdleTimeout, r.WriteTimeout = min(r.IdleTimeout, maxDuration), min(r.WriteTimeout, maxDuration)
 	r.HighWater = min(r.HighWater, r.MaxOutput-1) // at the limit is above the mark: who stops at the mark never meets the limit
 	return &r, c.err
 }

@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	directSize  = 16 << 10 // a write from this size on is sent from where it lies, not copied to gather
-	segmentSize = 64 << 10 // small writes share a segment up to this size
-	maxFlushes  = 4        // gathering writes for one event; the others of the loop wait meanwhile
+	directSize   = 16 << 10 // a write from this size on is sent from where it lies, not copied to gather
+	segmentSize  = 64 << 10 // small writes share a segment up to this size
+	smallSegment = 4 << 10  // writes below this size always do
+	maxFlushes   = 4        // gathering writes for one event; the others of the loop wait meanwhile
 )
 
 var segments bytebufferpool.Pool
@@ -44,8 +45,13 @@ func (q *outputQueue) append(p []byte) {
 	q.segments = append(q.segments, s)
 }
 
-// push makes s the last segment; it belongs to the queue then.
+// push takes s over: as the last segment, or copied if it is so small that a segment of its own would cost more.
 func (q *outputQueue) push(s *bytebufferpool.ByteBuffer) {
+	if len(s.B) < smallSegment {
+		q.append(s.B)
+		segments.Put(s)
+		return
+	}
 	q.size += len(s.B)
 	q.segments = append(q.segments, s)
 }
@@ -111,9 +117,12 @@ func (c *Conn) write(p []byte) error {
 	case len(p) < directSize && len(l.gather)+len(p) <= gatherSize:
 		l.gather = append(l.gather, p...)
 	default:
-		c.sendThrough(p)
+		if err := c.sendThrough(p); err != nil {
+			return err
+		}
 	}
-	return c.wrote()
+	c.wrote()
+	return nil
 }
 
 // writeFrame is write for a payload to be framed, straight into the gathered output.
@@ -132,13 +141,15 @@ func (c *Conn) writeFrame(enc codec.Encoder, payload []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.wrote()
+	c.wrote()
+	return nil
 }
 
 // wrote sees to the marks after a write.
-func (c *Conn) wrote() error {
+func (c *Conn) wrote() {
 	l := c.loop
 	if l.cur != c {
+		c.flags |= fUntried
 		c.later()
 	} else if n := len(l.gather); n > gatherSize || n > c.listener.opts.HighWater {
 		c.flushGather()
@@ -146,19 +157,15 @@ func (c *Conn) wrote() error {
 	if c.Unsent() > c.listener.opts.HighWater {
 		c.flags |= fBlocked
 	}
-	if c.flags&fFailed != 0 {
-		return c.rare.cause
-	}
-	return nil
 }
 
-// sendThrough sends the gathered output and p with one call and queues what is not taken.
-func (c *Conn) sendThrough(p []byte) {
+// sendThrough sends the gathered output and p with one call and queues what is not taken. An error means that nothing of p was.
+func (c *Conn) sendThrough(p []byte) error {
 	l := c.loop
-	if c.handler == nil {
+	if c.handler == nil { // the accept func may still refuse the connection
 		c.flushGather()
 		c.enqueue(p)
-		return
+		return nil
 	}
 	var n int
 	var errno unix.Errno
@@ -175,11 +182,14 @@ func (c *Conn) sendThrough(p []byte) {
 	} else {
 		n -= len(l.gather)
 	}
+	c.resetGather()
+	if c.sendResult(errno); c.flags&fFailed != 0 {
+		return c.rare.cause
+	}
 	if n < len(p) {
 		c.enqueue(p[n:])
 	}
-	c.resetGather()
-	c.sendResult(errno)
+	return nil
 }
 
 // flushGather sends the gathered output and queues what is not taken.
@@ -190,8 +200,10 @@ func (c *Conn) flushGather() {
 	}
 	var n int
 	var errno unix.Errno
-	if c.handler != nil { // the accept func may still refuse the connection
+	if c.handler != nil {
 		n, errno = send(int(c.fd), l.gather)
+	} else {
+		c.flags |= fUntried
 	}
 	if n < len(l.gather) {
 		c.enqueue(l.gather[n:])
@@ -206,6 +218,17 @@ func (c *Conn) resetGather() {
 		c.loop.gather = make([]byte, 0, gatherSize)
 	}
 	c.loop.gather = c.loop.gather[:0]
+}
+
+// flushUntried sends what was queued by others than the running step, all of a turn together.
+func (c *Conn) flushUntried() {
+	if c.flags&fUntried == 0 {
+		return
+	}
+	c.flags &^= fUntried
+	if c.output != nil && c.phase < phaseLingering && c.flags&fFailed == 0 {
+		c.flushQueue()
+	}
 }
 
 // flushQueue sends from the queue until the socket takes no more, or it is the others' turn.
@@ -240,6 +263,7 @@ func (c *Conn) flushQueue() {
 		}
 	}
 	if edgeTriggered {
+		c.flags |= fUntried
 		c.later() // the socket may have room left, of which there will be no event
 	}
 }

@@ -246,7 +246,7 @@ func (s *PacketConn) Buffers() (receive, send int, err error) {
 }
 
 // Send sends p to an address, from one of the machine's (its port is ignored, it is always the socket's); the zero
-// value lets the kernel choose. p is not kept and Send never blocks.
+// value or an unspecified address lets the kernel choose. p is not kept and Send never blocks.
 //
 // While the handler of s runs, what it sends gathers. It leaves when the datagrams that came together are handled,
 // or before that when it passes 64 datagrams or 128 KiB. nil means taken then, no more: what the kernel refuses is

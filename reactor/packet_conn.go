@@ -170,6 +170,9 @@ func (s *PacketConn) send(payload []byte, source netip.Addr, to netip.AddrPort) 
 		return s.opError(to, net.ErrClosed)
 	}
 	source, to = source.Unmap(), netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	if source.IsUnspecified() {
+		source = netip.Addr{}
+	}
 	if errno := s.family.check(len(payload), source, to.Addr()); errno != 0 {
 		return s.opError(to, os.NewSyscallError("sendmsg", errno))
 	}
@@ -294,6 +297,9 @@ func (s *PacketConn) opError(to netip.AddrPort, err error) error {
 // open puts the socket on its loop.
 func (s *PacketConn) open() {
 	l := s.loop
+	if s.fd < 0 {
+		return // closed before Serve
+	}
 	l.packetRoom(s.opts.MaxDatagram)
 	l.sources = append(l.sources, s)
 	if err := l.poller.set(s.fd, unregistered, interestRead); err != nil {
@@ -318,12 +324,12 @@ func (s *PacketConn) drain() {
 
 // closeFD closes the socket; what waits in it is lost.
 func (s *PacketConn) closeFD() {
-	i := slices.Index(s.loop.sources, source(s))
-	if i < 0 {
+	if s.fd < 0 {
 		return
 	}
-	s.loop.sources = slices.Delete(s.loop.sources, i, i+1)
-	_ = s.loop.poller.set(s.fd, interestRead, unregistered)
+	if s.loop.removeSource(s) {
+		_ = s.loop.poller.set(s.fd, interestRead, unregistered)
+	}
 	_ = unix.Close(s.fd)
 	s.fd = -1
 	s.listener.socketClosed()

@@ -79,7 +79,7 @@ func (d *Datagram) arrived(to netip.Addr, ifIndex uint32) {
 // putSource makes c the message that sets the source address, and returns its length; 0 if there is none to set.
 func (c *control) putSource(source netip.Addr) int {
 	switch {
-	case !source.IsValid() || source.IsUnspecified():
+	case !source.IsValid():
 		return 0
 	case source.Is4():
 		info := (*unix.Inet4Pktinfo)(c.header(unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo))
@@ -98,19 +98,4 @@ func (c *control) header(level, kind int32, size int) unsafe.Pointer {
 	h.Level, h.Type = level, kind
 	h.SetLen(unix.CmsgLen(size))
 	return unsafe.Add(unsafe.Pointer(c), unix.CmsgLen(0))
-}
-
-// putAddrPort writes an address as a socket of the family takes it and returns its length.
-func putAddrPort(raw *rawAddr, f family, to netip.AddrPort) uint32 {
-	port := [2]byte{byte(to.Port() >> 8), byte(to.Port())}
-	if f == familyIPv4 {
-		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(raw))
-		*sa = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
-		*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
-		return unix.SizeofSockaddrInet4
-	}
-	sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(raw))
-	*sa = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16(), Scope_id: zoneIndex(to.Addr())}
-	*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
-	return unix.SizeofSockaddrInet6
 }

@@ -6,6 +6,7 @@
 package reactor
 
 import (
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -96,4 +97,19 @@ func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
 		return 0, errno
 	}
 	return int(n), 0
+}
+
+// putAddrPort writes an address as a socket of the family takes it and returns its length.
+func putAddrPort(raw *rawAddr, f family, to netip.AddrPort) uint32 {
+	port := [2]byte{byte(to.Port() >> 8), byte(to.Port())}
+	if f == familyIPv4 {
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(raw))
+		*sa = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: to.Addr().As4()}
+		*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
+		return unix.SizeofSockaddrInet4
+	}
+	sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(raw))
+	*sa = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: to.Addr().As16(), Scope_id: zoneIndex(to.Addr())}
+	*(*[2]byte)(unsafe.Pointer(&sa.Port)) = port
+	return unix.SizeofSockaddrInet6
 }

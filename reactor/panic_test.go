@@ -308,8 +308,12 @@ func TestGoexitInEveryCloseAtTheEnd(t *testing.T) {
 				}})
 				s := tr.serve(t, accept, nil)
 				for range conns {
-					s.dial()
+					cl := s.dial()
 					receive(t, refs)
+					go func() { // ends when the server does, so that it need not linger
+						_, _ = io.Copy(io.Discard, cl)
+						_ = cl.Close()
+					}()
 				}
 				stopped := make(chan error, 1)
 				go func() { stopped <- stop(s) }()

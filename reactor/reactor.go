@@ -132,13 +132,6 @@ func (r *Reactor) start() {
 	}
 }
 
-// running says whether the loops have been started.
-func (r *Reactor) running() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.started
-}
-
 // beginShutdown says whether the caller is the first to stop the reactor. The loops of one that never served are
 // started, since they know best how to end.
 func (r *Reactor) beginShutdown() bool {

@@ -137,6 +137,7 @@ func (c *Conn) posted(s *bytebufferpool.ByteBuffer) {
 		return
 	}
 	c.queue().push(s)
+	c.flags |= fUntried
 	if c.Unsent() > c.listener.opts.HighWater {
 		c.flags |= fBlocked
 	}

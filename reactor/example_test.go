@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"sync"
+
+	"github.com/quartet-go/quartet/codec"
+	"github.com/quartet-go/quartet/reactor"
+)
+
+// An echo server, from its first listener to its end.
+func Example() {
+	r, err := reactor.New(reactor.Options{}) // one loop per CPU
+	if err != nil {
+		log.Fatal(err)
+	}
+	echo := reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+		_, err := c.Write(in)
+		return len(in), err
+	})
+	lis, err := r.Listen("tcp", "127.0.0.1:0", func(*reactor.Conn) (reactor.Handler, error) { return echo, nil }, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer stop()
+		conn, err := net.Dial("tcp", lis.Addr().String())
+		if err != nil {
+			log.Print(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "how do you do")
+		conn.(*net.TCPConn).CloseWrite() // and yet the whole answer comes
+		answer, _ := io.ReadAll(conn)
+		fmt.Printf("%s\n", answer)
+	}()
+
+	fmt.Println(r.Serve(ctx)) // until ctx is done, then drains
+	// Output:
+	// how do you do
+	// <nil>
+}
+
+// A codec cuts the stream into messages, so that the handler sees nothing else. This protocol is sixteen bytes, an answer and the end.
+func ExampleFrames() {
+	r, err := reactor.New(reactor.Options{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	greeting := reactor.Frames(codec.Fixed(16), reactor.FrameFunc(func(c *reactor.Conn, frame []byte) error {
+		fmt.Printf("%q\n", frame)
+		c.Write([]byte("Hello World!"))
+		return c.Close() // when the answer has been sent
+	}))
+	lis, err := r.Listen("tcp", "127.0.0.1:0", func(*reactor.Conn) (reactor.Handler, error) { return greeting, nil }, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go r.Serve(context.Background())
+
+	conn, err := net.Dial("tcp", lis.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	for _, piece := range []string{"the network ", "cuts", " as it likes"} {
+		fmt.Fprint(conn, piece)
+	}
+	answer, _ := io.ReadAll(conn)
+	fmt.Printf("%s\n", answer)
+	// Output:
+	// "the network cuts"
+	// Hello World!
+}
+
+// A Ref reaches a connection from any goroutine, and is good as a key: here, of those who want to hear the news.
+func ExampleRef() {
+	r, err := reactor.New(reactor.Options{Loops: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+
+	var mu sync.Mutex
+	subscribers := make(map[reactor.Ref]bool)
+	lis, err := r.Listen("tcp", "127.0.0.1:0", func(c *reactor.Conn) (reactor.Handler, error) {
+		mu.Lock()
+		subscribers[c.Ref()] = true
+		mu.Unlock()
+		_, err := c.Write([]byte("welcome\n"))
+		return reactor.DataFunc(func(_ *reactor.Conn, in []byte) (int, error) { return len(in), nil }), err
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go r.Serve(context.Background())
+
+	conn, err := net.Dial("tcp", lis.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	welcome := make([]byte, len("welcome\n"))
+	io.ReadFull(conn, welcome)
+	fmt.Printf("%s", welcome)
+
+	mu.Lock()
+	for ref := range subscribers {
+		if _, err := ref.Write([]byte("news\n")); err != nil { // net.ErrClosed: it is gone
+			delete(subscribers, ref)
+		}
+		ref.Close() // after what was written before
+	}
+	mu.Unlock()
+	news, _ := io.ReadAll(conn)
+	fmt.Printf("%s", news)
+	// Output:
+	// welcome
+	// news
+}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build linux
+
+package reactor_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quartet-go/quartet/reactor"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// What happens when there are no more descriptors, or no more places under MaxConns.
+
+// inChild runs the calling test once more, alone in a process of its own, and says whether this is that process: what follows may then use up
+// the process's descriptors.
+func inChild(t *testing.T) bool {
+	t.Helper()
+	const marker = "QUARTET_CHILD"
+	if os.Getenv(marker) == t.Name() {
+		return true
+	}
+	var out bytes.Buffer
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v", "-test.timeout=30s")
+	child.Env = append(os.Environ(), marker+"="+t.Name())
+	child.Stdout, child.Stderr = &out, &out
+	if err := child.Run(); err != nil {
+		t.Errorf("the child: %v\n%s", err, out.String())
+	}
+	return false
+}
+
+// A hoard is all descriptors that the process can have.
+type hoard struct {
+	t   *testing.T
+	fds []int
+}
+
+// hoardDescriptors lowers the process's limit and takes all that are left.
+func hoardDescriptors(t *testing.T) *hoard {
+	t.Helper()
+	var was unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(256, was.Max), Max: was.Max}))
+	h := &hoard{t: t}
+	h.takeAll()
+	t.Cleanup(func() {
+		h.free(len(h.fds))
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was)
+	})
+	return h
+}
+
+// takeAll takes what is free.
+func (h *hoard) takeAll() {
+	for {
+		fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			require.ErrorIs(h.t, err, unix.EMFILE)
+			return
+		}
+		h.fds = append(h.fds, fd)
+	}
+}
+
+// free gives n back.
+func (h *hoard) free(n int) {
+	for range n {
+		last := len(h.fds) - 1
+		_ = unix.Close(h.fds[last])
+		h.fds = h.fds[:last]
+	}
+}
+
+// starve dials with the last descriptor: the server has none to accept with.
+func (h *hoard) starve(addr net.Addr) client {
+	h.t.Helper()
+	h.free(1)
+	// A socket that nobody accepts yet is connected all the same.
+	conn, err := net.Dial(addr.Network(), addr.String())
+	require.NoError(h.t, err)
+	require.NoError(h.t, conn.SetDeadline(time.Now().Add(patience)))
+	h.t.Cleanup(func() { _ = conn.Close() })
+	h.takeAll() // the dialer may have used one more for a moment
+	return client{halfCloser: conn.(halfCloser), t: h.t}
+}
+
+// counted serves a reactor whose events are counted and which listens n times.
+func counted(t *testing.T, network string, o reactor.Options, accept reactor.AcceptFunc, so *reactor.StreamOptions, n int) (*server, func() int64) {
+	t.Helper()
+	s := &server{t: t, Log: new(logBook), served: make(chan error, 1)}
+	o.Logger = slog.New(slog.NewTextHandler(s.Log, nil))
+	r, err := reactor.New(o)
+	require.NoError(t, err)
+	s.Reactor = r
+	events := reactor.CountEvents(r)
+	for range n {
+		s.Listener = s.listen(network, transport{network: network}.address(t), accept, so)
+	}
+	go func() { s.served <- r.Serve(context.Background()) }()
+	t.Cleanup(func() {
+		_ = r.Close()
+		<-s.served
+	})
+	return s, events
+}
+
+// Out of descriptors: existing clients notice nothing, the loop neither spins nor dies, one line is logged, and who waits is accepted as
+// soon as a connection closes.
+func TestOutOfDescriptors(t *testing.T) {
+	t.Parallel()
+	atOnce(t, []string{"tcp", "unix"}, func(t *testing.T, network string) {
+		if !inChild(t) {
+			return
+		}
+		w := watch(t, reactor.DataFunc(echo))
+		s, events := counted(t, network, reactor.Options{Loops: 2}, w.accept, nil, 1)
+		existing, leaving := s.dial(), s.dial()
+		for _, cl := range []client{existing, leaving} {
+			cl.send("hello")
+			cl.expect("hello")
+		}
+		h := hoardDescriptors(t)
+		waiting := h.starve(s.Listener.Addr())
+		waiting.send("anyone?")
+		eventually(t, "it is noticed", func() bool { return strings.Contains(s.Log.String(), "not accepting") })
+		time.Sleep(700 * time.Millisecond) // until the back-off is long
+		before := events()
+		time.Sleep(time.Second) // the window
+		require.LessOrEqual(t, events()-before, int64(maxWakeups))
+		existing.send("still there?")
+		existing.expect("still there?")
+		require.Equal(t, 1, strings.Count(s.Log.String(), "not accepting"), s.Log.String())
+
+		began := time.Now()
+		_ = leaving.Close() // gives back its own descriptor and the server's
+		waiting.expect("anyone?")
+		require.Less(t, time.Since(began), 300*time.Millisecond, "that was the back-off")
+		eventually(t, "the end of it is logged", func() bool { return strings.Contains(s.Log.String(), "accepting again") })
+
+		// The next spell is logged again.
+		h.takeAll()
+		h.starve(s.Listener.Addr())
+		eventually(t, "the next spell is logged", func() bool { return strings.Count(s.Log.String(), "not accepting") == 2 })
+	})
+}
+
+// Several listening sockets that are out of descriptors together do not wake each other for ever.
+func TestListenersOutOfDescriptorsTogether(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		listeners int
+		opts      *reactor.StreamOptions
+	}{
+		"three":     {3, nil},
+		"ReusePort": {1, &reactor.StreamOptions{ReusePort: true}},
+	}
+	atOnce(t, slices.Collect(maps.Keys(tests)), func(t *testing.T, name string) {
+		test := tests[name]
+		if !inChild(t) {
+			return
+		}
+		var addrs []net.Addr
+		s, events := counted(t, "tcp", reactor.Options{Loops: 3}, shared(reactor.DataFunc(echo)), test.opts, 1)
+		addrs = append(addrs, s.Listener.Addr())
+		for range test.listeners - 1 {
+			addrs = append(addrs, s.listen("tcp", "127.0.0.1:0", shared(reactor.DataFunc(echo)), test.opts).Addr())
+		}
+		var existing []client
+		for range 6 {
+			existing = append(existing, s.dial())
+			existing[len(existing)-1].send("hello")
+			existing[len(existing)-1].expect("hello")
+		}
+		h := hoardDescriptors(t)
+		var waiting []client
+		for n := range 9 {
+			waiting = append(waiting, h.starve(addrs[n%len(addrs)]))
+		}
+		time.Sleep(1200 * time.Millisecond) // until the back-off is long
+		before := events()
+		time.Sleep(time.Second) // the window
+		require.LessOrEqual(t, events()-before, int64(3*maxWakeups))
+		existing[0].send("still there?")
+		existing[0].expect("still there?")
+		h.free(20)
+		for _, cl := range waiting {
+			cl.send("hello")
+			cl.expect("hello")
+		}
+	})
+}
+
+// Lingering connections are the first to go: their descriptors are worth more to who waits.
+func TestLingeringGoesWhenDescriptorsRunOut(t *testing.T) {
+	t.Parallel()
+	atOnce(t, []string{"1", "3"}, func(t *testing.T, name string) {
+		loops, _ := strconv.Atoi(name)
+		if !inChild(t) {
+			return
+		}
+		w := watch(t, reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+			_, err := c.Write(in)
+			if string(in) == "bye" {
+				_ = c.Close()
+			}
+			return len(in), err
+		}))
+		s, _ := counted(t, "tcp", reactor.Options{Loops: loops}, w.accept, nil, 1)
+		var gone []client
+		for range 2 * loops {
+			cl := s.dial()
+			cl.send("bye")
+			require.Equal(t, "bye", cl.rest())
+			require.NoError(t, receive(t, w.ends))
+			gone = append(gone, cl)
+		}
+		h := hoardDescriptors(t)
+		waiting := h.starve(s.Listener.Addr())
+		began := time.Now()
+		waiting.send("anyone?")
+		waiting.expect("anyone?")
+		require.Less(t, time.Since(began), time.Second, "that was the end of the linger")
+		for _, cl := range gone {
+			_ = cl.Close()
+		}
+	})
+}
+
+// MaxConns: never more are open, the backlog holds the rest, and a connection that ends admits the next at once.
+func TestMaxConns(t *testing.T) {
+	t.Parallel()
+	const limit, clients = 3, 12
+	for _, reusePort := range []bool{false, true} {
+		forEachTransport(t, func(t *testing.T, tr transport) {
+			if reusePort && tr.network == "unix" {
+				t.Skip("tcp only")
+			}
+			open, most := atomic.Int32{}, atomic.Int32{}
+			w := watch(t, &hooks{data: echo, close: func(*reactor.Conn, error) { open.Add(-1) }})
+			s := tr.serveWith(t, reactor.Options{MaxConns: limit}, func(c *reactor.Conn) (reactor.Handler, error) {
+				n := open.Add(1)
+				for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
+				}
+				return w.accept(c)
+			}, &reactor.StreamOptions{ReusePort: reusePort})
+			served := make(chan client, clients)
+			for range clients {
+				cl := s.dial()
+				go func() {
+					if _, err := cl.Write([]byte("x")); err != nil {
+						t.Errorf("Write: %v", err)
+					}
+					if _, err := io.ReadFull(cl, make([]byte, 1)); err != nil {
+						t.Errorf("Read: %v", err)
+					}
+					served <- cl
+				}()
+			}
+			for range clients {
+				cl := receive(t, served)
+				began := time.Now()
+				_ = cl.Close()
+				receive(t, w.ends)
+				require.Less(t, time.Since(began), time.Second)
+			}
+			require.LessOrEqual(t, most.Load(), int32(limit))
+			require.LessOrEqual(t, strings.Count(s.Log.String(), "not accepting"), clients)
+		})
+	}
+}
+
+// Connections that only linger take no place.
+func TestLingeringTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		s := tr.serveWith(t, reactor.Options{MaxConns: 1}, shared(reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+			_, err := c.Write(in)
+			_ = c.Close()
+			return len(in), err
+		})), nil)
+		began := time.Now()
+		for range 20 {
+			cl := s.dial() // and stays
+			cl.send("bye")
+			require.Equal(t, "bye", cl.rest())
+		}
+		require.Less(t, time.Since(began), 1500*time.Millisecond, "somebody waited for the end of a linger")
+	})
+}
+
+// No wake-up is lost under churn: two places, three loops, two hundred clients in turn from several goroutines. A lost one would cost
+// a back-off of up to a second each time.
+func TestMaxConnsUnderChurn(t *testing.T) {
+	t.Parallel()
+	const clients, dialers = 200, 8
+	for _, reusePort := range []bool{false, true} {
+		s := transport{"tcp", 3}.serveWith(t, reactor.Options{MaxConns: 2}, shared(reactor.DataFunc(echo)), &reactor.StreamOptions{ReusePort: reusePort})
+		var all sync.WaitGroup
+		var slowest atomic.Int64
+		for range dialers {
+			all.Go(func() {
+				for range clients / dialers {
+					began := time.Now()
+					conn, err := net.Dial("tcp", s.Listener.Addr().String())
+					if err != nil {
+						t.Errorf("Dial: %v", err)
+						return
+					}
+					_ = conn.SetDeadline(time.Now().Add(patience))
+					_, _ = conn.Write([]byte("x"))
+					if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+						t.Errorf("Read: %v", err)
+					}
+					_ = conn.Close()
+					slowest.Store(max(slowest.Load(), int64(time.Since(began))))
+				}
+			})
+		}
+		all.Wait()
+		require.Less(t, time.Duration(slowest.Load()), 2*time.Second, "ReusePort %t", reusePort)
+	}
+}

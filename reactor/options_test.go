@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor_test
+
+import (
+	"context"
+	"math"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/quartet-go/quartet/reactor"
+	"github.com/stretchr/testify/require"
+)
+
+// Each wrong option is told by name, with what it is and what it may be.
+func TestOptions(t *testing.T) {
+	rows := []struct {
+		options reactor.Options
+		want    string // "" for accepted
+	}{
+		{reactor.Options{}, ""},
+		{reactor.Options{Loops: 1, MaxConns: -1, MaxBuffered: -1, DrainTimeout: -1}, ""},
+		{reactor.Options{Loops: 1, MaxConns: 1, MaxBuffered: 1, DrainTimeout: 1, MailboxLimit: 1}, ""},
+		{reactor.Options{Loops: -1}, "reactor: Loops is -1, must be 0 to 1024"},
+		{reactor.Options{Loops: 1025}, "reactor: Loops is 1025, must be 0 to 1024"},
+		{reactor.Options{MaxConns: -2}, "reactor: MaxConns is -2, must be positive, 0 for the default or -1 for none"},
+		{reactor.Options{MaxBuffered: -2}, "reactor: MaxBuffered is -2, must be positive, 0 for the default or -1 for none"},
+		{reactor.Options{MailboxLimit: -1}, "reactor: MailboxLimit is -1, must not be negative"},
+		{reactor.Options{DrainTimeout: -2}, "reactor: DrainTimeout is -2ns, must be positive, 0 for the default or -1 for none"},
+		{reactor.Options{DrainTimeout: -time.Second}, "reactor: DrainTimeout is -1s, must be positive, 0 for the default or -1 for none"},
+	}
+	for _, row := range rows {
+		r, err := reactor.New(row.options)
+		if row.want != "" {
+			require.EqualError(t, err, row.want)
+			require.Nil(t, r)
+			continue
+		}
+		require.NoError(t, err)
+		require.NoError(t, r.Close())
+	}
+}
+
+func TestStreamOptions(t *testing.T) {
+	const none = ", must be positive, 0 for the default or -1 for none"
+	rows := []struct {
+		options *reactor.StreamOptions
+		want    string
+	}{
+		{nil, ""},
+		{&reactor.StreamOptions{}, ""},
+		{&reactor.StreamOptions{Backlog: 1, HighWater: 1, LowWater: 1, MaxOutput: 1, MaxInput: 1, KeepAliveCount: 1}, ""},
+		{&reactor.StreamOptions{MaxOutput: -1, MaxInput: -1, IdleTimeout: -1, WriteTimeout: -1, KeepAliveIdle: -1}, ""},
+		{&reactor.StreamOptions{HighWater: 1 << 30, MaxOutput: -1}, ""},
+		{&reactor.StreamOptions{Nagle: true, KeepAliveIdle: time.Millisecond, KeepAliveInterval: 90 * time.Minute}, ""},
+		{&reactor.StreamOptions{Backlog: -1}, "reactor: Backlog is -1, must not be negative"},
+		{&reactor.StreamOptions{HighWater: -1}, "reactor: HighWater is -1 and LowWater 0, must not be negative"},
+		{&reactor.StreamOptions{LowWater: -1}, "reactor: HighWater is 0 and LowWater -1, must not be negative"},
+		{&reactor.StreamOptions{LowWater: 65537}, "reactor: LowWater is 65537, must not exceed HighWater 65536"},
+		{&reactor.StreamOptions{HighWater: 10, LowWater: 11}, "reactor: LowWater is 11, must not exceed HighWater 10"},
+		{&reactor.StreamOptions{HighWater: 17 << 20}, "reactor: HighWater is 17825792, must not exceed MaxOutput 16777216"},
+		{&reactor.StreamOptions{MaxOutput: 65535}, "reactor: HighWater is 65536, must not exceed MaxOutput 65535"},
+		{&reactor.StreamOptions{MaxOutput: -2}, "reactor: MaxOutput is -2" + none},
+		{&reactor.StreamOptions{MaxInput: -2}, "reactor: MaxInput is -2" + none},
+		{&reactor.StreamOptions{IdleTimeout: -2}, "reactor: IdleTimeout is -2ns" + none},
+		{&reactor.StreamOptions{WriteTimeout: math.MinInt64}, "reactor: WriteTimeout is -2562047h47m16.854775808s" + none},
+		{&reactor.StreamOptions{KeepAliveIdle: -time.Minute}, "reactor: KeepAliveIdle is -1m0s" + none},
+		{&reactor.StreamOptions{KeepAliveInterval: -1}, "reactor: KeepAliveInterval is -1ns and KeepAliveCount 0, must not be negative"},
+		{&reactor.StreamOptions{KeepAliveCount: -1}, "reactor: KeepAliveInterval is 0s and KeepAliveCount -1, must not be negative"},
+		{&reactor.StreamOptions{ReusePort: true}, ""},
+	}
+	s := start(t, reactor.Options{Loops: 1})
+	for _, row := range rows {
+		lis, err := s.Listen("tcp", "127.0.0.1:0", shared(&hooks{}), row.options)
+		if row.want != "" {
+			require.EqualError(t, err, row.want)
+			require.Nil(t, lis)
+			continue
+		}
+		require.NoError(t, err, "%+v", row.options)
+		cl := dialTo(t, lis.Addr())
+		require.NoError(t, cl.CloseWrite())
+		cl.expectEOF()
+		require.NoError(t, lis.Close())
+	}
+}
+
+// The caller's options are not written to, and not looked at again.
+func TestOptionsBelongToTheCaller(t *testing.T) {
+	o := &reactor.StreamOptions{HighWater: 100}
+	s := transport{"tcp", 1}.serve(t, shared(reactor.DataFunc(echo)), o)
+	require.Equal(t, &reactor.StreamOptions{HighWater: 100}, o)
+	*o = reactor.StreamOptions{HighWater: -5, MaxInput: -5}
+	cl := s.dial()
+	cl.send("x")
+	cl.expect("x")
+}
+
+// A reactor that never served gives everything back at Close, and refuses what comes then.
+func TestReactorThatNeverServed(t *testing.T) {
+	r, err := reactor.New(reactor.Options{Loops: 2})
+	require.NoError(t, err)
+	lis, err := r.Listen("tcp", "127.0.0.1:0", shared(&hooks{}), nil)
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	require.NoError(t, r.Close())
+	require.NoError(t, r.Shutdown(t.Context()))
+	require.ErrorIs(t, r.Serve(context.Background()), net.ErrClosed)
+	_, err = net.Dial("tcp", lis.Addr().String())
+	require.Error(t, err)
+	require.NoError(t, lis.Close())
+}
+
+// Serving twice is a mistake that is told.
+func TestServeTwice(t *testing.T) {
+	s := transport{"tcp", 1}.serve(t, shared(reactor.DataFunc(echo)), nil)
+	eventually(t, "the first Serve", func() bool {
+		cl := s.dial()
+		cl.send("x")
+		cl.expect("x")
+		return true
+	})
+	require.ErrorIs(t, s.Serve(t.Context()), reactor.ErrServing)
+}
