@@ -299,7 +299,7 @@ func (c *Conn) refuse() {
 	c.loop.gather = c.loop.gather[:0]
 	c.dropOutput()
 	c.forget()
-	c.closeFD()
+	c.leave(false)
 }
 
 // shutWrite is the arrow OPEN --CloseWrite, flushed--> SHUT_WR.
@@ -332,9 +332,7 @@ func (c *Conn) end(cause error) {
 		c.shutWrite()
 		linger = c.linger()
 	}
-	if !linger {
-		defer c.closeFD()
-	}
+	defer c.leave(linger) // after the handler's Close, so that no more than MaxConns handlers live at a time
 	h := c.handler
 	c.handler = nil
 	h.Close(c, cause)
@@ -351,8 +349,16 @@ func (c *Conn) forget() {
 	l.registry.removeTuple(c)
 	l.deadlines.remove(c)
 	l.load.Add(-1)
-	l.r.conns.Add(-1)
-	l.r.madeRoom()
+}
+
+// leave gives the connection's place under MaxConns back, and the descriptor unless it lingers.
+func (c *Conn) leave(linger bool) {
+	c.loop.r.conns.Add(-1)
+	if linger {
+		c.loop.r.madeRoom()
+	} else {
+		c.closeFD()
+	}
 }
 
 // linger keeps the descriptor for reading what the peer still sends: closing a socket with unread input resets the

@@ -118,6 +118,14 @@ func atOnce(t *testing.T, names []string, body func(t *testing.T, name string)) 
 	all.Wait()
 }
 
+// dialNarrow is dial for a client whose kernel takes little while it does not read, and does not take ever more.
+func (s *server) dialNarrow() client {
+	s.t.Helper()
+	cl := s.dial()
+	require.NoError(s.t, cl.SetReadBuffer(64<<10))
+	return cl
+}
+
 // narrow is an AcceptFunc's first line where a test wants output to wait: the kernel takes little of it.
 func narrow(c *reactor.Conn) {
 	_ = unix.SetsockoptInt(c.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 32<<10)
@@ -158,7 +166,7 @@ func settled(t testing.TB, ref reactor.Ref) (unsent int) {
 		if unsent != last {
 			last, since = unsent, time.Now()
 		}
-		return time.Since(since) > 30*time.Millisecond
+		return time.Since(since) > 50*time.Millisecond
 	})
 	return unsent
 }
@@ -418,9 +426,9 @@ func TestResetWhileDraining(t *testing.T) {
 		for _, cause := range []error{nil, errMine} {
 			w := watch(t, reactor.DataFunc(func(_ *reactor.Conn, in []byte) (int, error) { return len(in), cause }))
 			s := tr.serve(t, w.narrowed, nil)
-			cl := s.dial()
+			cl := s.dialNarrow()
 			ref := receive(t, w.refs)
-			stall(t, ref, 60<<10)
+			stall(t, ref, 300<<10)
 			if cause == nil {
 				do(t, ref, func(c *reactor.Conn) { _ = c.Close() })
 			} else {
@@ -432,7 +440,11 @@ func TestResetWhileDraining(t *testing.T) {
 			err := receive(t, w.ends)
 			var lost *reactor.UnsentError
 			require.ErrorAs(t, err, &lost)
-			require.EqualValues(t, unsent, lost.Bytes)
+			require.Positive(t, lost.Bytes)
+			require.LessOrEqual(t, lost.Bytes, int64(unsent)) // TCP may have taken a little meanwhile
+			if tr.network == "unix" {
+				require.EqualValues(t, unsent, lost.Bytes)
+			}
 			require.Truef(t, isGone(err), "cause %v", err)
 			if cause != nil {
 				require.ErrorIs(t, err, cause)
@@ -483,17 +495,17 @@ func (cl client) waitReadable() {
 func TestAbort(t *testing.T) {
 	t.Parallel()
 	forEachNetwork(t, func(t *testing.T, tr transport) {
-		for _, n := range []int{0, 50 << 10} {
+		for _, n := range []int{0, 300 << 10} {
 			w := watch(t, &hooks{})
 			s := tr.serve(t, w.narrowed, nil)
-			cl := s.dial()
+			cl := s.dialNarrow()
 			ref := receive(t, w.refs)
 			unsent := 0
 			if n > 0 {
 				stall(t, ref, n)
-				unsent = settled(t, ref)
 			}
 			do(t, ref, func(c *reactor.Conn) {
+				unsent = c.Unsent()
 				c.Abort()
 				c.Abort()
 				if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
@@ -518,12 +530,15 @@ func TestAbortWhileDraining(t *testing.T) {
 	forEachNetwork(t, func(t *testing.T, tr transport) {
 		w := watch(t, &hooks{})
 		s := tr.serve(t, w.narrowed, nil)
-		cl := s.dial()
+		cl := s.dialNarrow()
 		ref := receive(t, w.refs)
-		stall(t, ref, 50<<10)
+		stall(t, ref, 300<<10)
 		require.NoError(t, ref.Close())
-		unsent := settled(t, ref)
-		do(t, ref, func(c *reactor.Conn) { c.Abort() })
+		unsent := 0
+		do(t, ref, func(c *reactor.Conn) {
+			unsent = c.Unsent()
+			c.Abort()
+		})
 		err := receive(t, w.ends)
 		require.ErrorIs(t, err, reactor.ErrAborted)
 		var lost *reactor.UnsentError
@@ -639,7 +654,7 @@ func TestSteeringInEveryCallback(t *testing.T) {
 						}
 						return w.narrowed(c)
 					}, nil)
-					cl := s.dial()
+					cl := s.dialNarrow()
 					close(dialed)
 					_, _ = cl.Write([]byte("x")) // may find the connection reset
 					_ = cl.CloseWrite()
@@ -902,7 +917,7 @@ func TestResetIsNoticedInEveryState(t *testing.T) {
 					}
 					return w.narrowed(c)
 				}, nil)
-				cl := s.dial()
+				cl := s.dialNarrow()
 				ref := receive(t, w.refs)
 				cl.waitReadable()
 				state.prepare(t, ref, cl)

@@ -335,11 +335,12 @@ func TestListenerClose(t *testing.T) {
 func TestListenerCloseOnALoop(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, tr transport) {
 		errs := make(chan error, 1)
-		var s *server
-		s = tr.serve(t, shared(reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
-			errs <- s.Listener.Close()
+		listeners := make(chan *reactor.Listener, 1)
+		s := tr.serve(t, shared(reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+			errs <- (<-listeners).Close()
 			return echo(c, in)
 		})), nil)
+		listeners <- s.Listener
 		cl := s.dial()
 		cl.send("x")
 		require.NoError(t, receive(t, errs))

@@ -49,11 +49,11 @@ func TestLargestHolderIsClosed(t *testing.T) {
 			innocent.send("before")
 			innocent.expect("before")
 			for range 3 {
-				cl := s.dial()
+				cl := s.dialNarrow()
 				_, err := cl.Write(make([]byte, test.small))
 				require.NoError(t, err)
 			}
-			large := s.dial()
+			large := s.dialNarrow()
 			go func() { _, _ = large.Write(make([]byte, test.large)) }()
 			err := receive(t, w.ends)
 			require.ErrorIs(t, err, reactor.ErrBufferLimit, name)

@@ -311,7 +311,7 @@ func TestShutdownAbortsAtTheEndOfItsPatience(t *testing.T) {
 		const held, stalled = 5, 2
 		var clients []client
 		for i := range held + stalled {
-			cl := s.dial()
+			cl := s.dialNarrow()
 			clients = append(clients, cl)
 			ref := receive(t, w.refs)
 			if i < held {

@@ -132,7 +132,7 @@ func TestSlowReaderIsNotIdle(t *testing.T) {
 	forEachNetworkAtOnce(t, func(t *testing.T, tr transport) {
 		w := watch(t, &hooks{})
 		s := tr.serve(t, w.narrowed, &reactor.StreamOptions{IdleTimeout: idle, WriteTimeout: idle})
-		cl := s.dial()
+		cl := s.dialNarrow()
 		ref := receive(t, w.refs)
 		do(t, ref, func(c *reactor.Conn) { _, _ = c.Write(pattern(size)) })
 		for at := 0; at < size; at += size / 16 {
@@ -193,7 +193,7 @@ func TestWriteTimeout(t *testing.T) {
 			l := newLifetime()
 			w := watch(t, &hooks{close: l.over})
 			s := tr.serve(t, w.narrowed, &reactor.StreamOptions{WriteTimeout: timeout})
-			cl := s.dial()
+			cl := s.dialNarrow()
 			ref := receive(t, w.refs)
 			unsent := 0
 			do(t, ref, func(c *reactor.Conn) {

@@ -158,7 +158,7 @@ func newIdler(t *testing.T, tr transport, o reactor.Options) *idler {
 		_ = r.Close()
 		<-i.served
 	})
-	i.client = i.dial()
+	i.client = i.dialNarrow()
 	i.ref = receive(t, i.witness.refs)
 	return i
 }
