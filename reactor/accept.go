@@ -7,6 +7,7 @@ package reactor
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,9 @@ type acceptor struct {
 	watched  interest
 	stopped  bool
 	again    int64         // when to try again, while stopped
-	backoff  time.Duration // how long the next stop waits
+	backoff  time.Duration // how long the last stop waited, 0 after accepting
+	spell    int64         // until when a stop belongs to the spell that was told
+	told     bool          // the log says that nothing is accepted
 }
 
 func (a *acceptor) descriptor() int { return a.fd }
@@ -64,7 +67,10 @@ func (a *acceptor) retry() {
 		return
 	}
 	a.backoff = 0
-	a.loop.r.opts.Logger.Info("reactor: accepting again", "listener", a.listener.String())
+	if a.told {
+		a.told = false
+		a.loop.r.opts.Logger.Info("reactor: accepting again", "listener", a.listener.String())
+	}
 	a.watch(interestRead)
 }
 
@@ -78,20 +84,15 @@ func (a *acceptor) restart() {
 
 // accept takes up to n connections and says whether there may be more.
 func (a *acceptor) accept(n int) bool {
-	r := a.loop.r
 	for range n {
-		if r.conns.Add(1) > int64(r.opts.MaxConns) {
-			r.conns.Add(-1)
+		fd, tuple, full, err := a.acceptOnePlace()
+		switch {
+		case full:
 			a.stop(errMaxConns)
 			return false
-		}
-		fd, tuple, err := a.acceptOne()
-		if err == 0 {
+		case err == 0:
 			a.hand(fd, tuple)
 			continue
-		}
-		if r.conns.Add(-1) == int64(r.opts.MaxConns)-1 {
-			r.madeRoom() // another acceptor may have stopped for the place that was held here
 		}
 		switch err {
 		case unix.EAGAIN:
@@ -110,6 +111,23 @@ func (a *acceptor) accept(n int) bool {
 		}
 	}
 	return true
+}
+
+// acceptOnePlace accepts one connection if there is a place for it under MaxConns. The lock keeps acceptors from taking the
+// same place; only they add to conns.
+func (a *acceptor) acceptOnePlace() (fd int, tuple FourTuple, full bool, err unix.Errno) {
+	r := a.loop.r
+	if r.opts.MaxConns != math.MaxInt {
+		r.places.Lock()
+		defer r.places.Unlock()
+		if r.conns.Load() >= int64(r.opts.MaxConns) {
+			return -1, tuple, true, 0
+		}
+	}
+	if fd, tuple, err = a.acceptOne(); err == 0 {
+		r.conns.Add(1)
+	}
+	return fd, tuple, false, err
 }
 
 // hand gives a new connection to the loop with the fewest, or to this one where each loop has its own socket.
@@ -139,11 +157,14 @@ func (a *acceptor) hand(fd int, tuple FourTuple) {
 // stop ends accepting until a place comes free or the back-off is over.
 func (a *acceptor) stop(cause error) {
 	r := a.loop.r
-	if a.backoff == 0 { // the first of this spell
+	t := now()
+	if t > a.spell {
 		r.opts.Logger.Warn("reactor: not accepting", "listener", a.listener.String(), "err", cause)
+		a.told = true
 	}
+	a.spell = t + int64(retryLongest)
 	a.backoff = min(max(2*a.backoff, retryFirst), retryLongest)
-	a.again = now() + int64(a.backoff)
+	a.again = t + int64(a.backoff)
 	a.stopped = true
 	a.watch(unregistered)
 	a.loop.deadlines.arm(a.loop, a.again)

@@ -8,6 +8,7 @@ package reactor_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -94,9 +95,16 @@ func (h *hoard) free(n int) {
 // starve dials with the last descriptor: the server has none to accept with.
 func (h *hoard) starve(addr net.Addr) client {
 	h.t.Helper()
-	h.free(1)
-	// A socket that nobody accepts yet is connected all the same.
-	conn, err := net.Dial(addr.Network(), addr.String())
+	var conn net.Conn
+	var err error
+	for range 10 {
+		h.free(1)
+		// A socket that nobody accepts yet is connected all the same.
+		if conn, err = net.Dial(addr.Network(), addr.String()); !errors.Is(err, unix.EMFILE) {
+			break
+		}
+		// The server was faster, with one that waited before.
+	}
 	require.NoError(h.t, err)
 	require.NoError(h.t, conn.SetDeadline(time.Now().Add(patience)))
 	h.t.Cleanup(func() { _ = conn.Close() })

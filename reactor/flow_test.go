@@ -410,7 +410,7 @@ func TestUnconsumedInputIsBounded(t *testing.T) {
 func TestBlockedInputIsNotOverItsLimit(t *testing.T) {
 	t.Parallel()
 	forEachNetwork(t, func(t *testing.T, tr transport) {
-		const frames = 60_000 // of one byte, all in one read, each answered with 16
+		const frames = 10_000 // of one byte, all in one read, each answered with 16
 		w := watch(t, reactor.Frames(codec.Fixed(1), reactor.FrameFunc(func(c *reactor.Conn, _ []byte) error {
 			_, err := c.Write([]byte("sixteen letters!"))
 			return err

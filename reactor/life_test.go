@@ -425,7 +425,7 @@ func TestResetWhileDraining(t *testing.T) {
 	forEachNetwork(t, func(t *testing.T, tr transport) {
 		for _, cause := range []error{nil, errMine} {
 			w := watch(t, reactor.DataFunc(func(_ *reactor.Conn, in []byte) (int, error) { return len(in), cause }))
-			s := tr.serve(t, w.narrowed, nil)
+			s := tr.serve(t, w.narrowed, &reactor.StreamOptions{HighWater: 1 << 20}) // input is delivered all the same
 			cl := s.dialNarrow()
 			ref := receive(t, w.refs)
 			stall(t, ref, 300<<10)
@@ -730,7 +730,7 @@ func TestAbortInCloseDoesNothing(t *testing.T) {
 		})
 		s := tr.serve(t, w.accept, nil)
 		cl := s.dial()
-		require.NoError(t, cl.SetReadBuffer(8<<10))
+		require.NoError(t, cl.SetReadBuffer(32<<10))
 		require.NoError(t, cl.CloseWrite())
 		if tr.network == "tcp" {
 			require.ErrorIs(t, receive(t, w.ends), io.EOF) // before anything is read: most of it waits in the kernel
@@ -940,16 +940,16 @@ func TestResetIsNoticedInEveryState(t *testing.T) {
 // Output that a Ref queued after the connection was told to close is lost, and Close counts it. Nothing accepted disappears silently.
 func TestRefWriteRacesClose(t *testing.T) {
 	t.Parallel()
-	forEachTransport(t, func(t *testing.T, tr transport) {
+	forEachNetwork(t, func(t *testing.T, tr transport) {
 		s, w := tr.watched(t, &hooks{}, nil)
-		for range 50 {
+		for range 20 {
 			cl := s.dial()
 			ref := receive(t, w.refs)
 			var taken atomic.Int64
 			var writers sync.WaitGroup
 			for range 3 {
 				writers.Go(func() {
-					for {
+					for range 1000 {
 						n, err := ref.Write([]byte("0123456789"))
 						if err != nil {
 							return
@@ -958,7 +958,7 @@ func TestRefWriteRacesClose(t *testing.T) {
 					}
 				})
 			}
-			cl.read(100)
+			cl.read(100) // at least: it is under way
 			require.NoError(t, ref.Close())
 			got := 100 + len(cl.readAll())
 			err := receive(t, w.ends)

@@ -18,11 +18,17 @@ func (r *Reactor) charge(n int64) {
 		if !r.shedding.Swap(true) {
 			go r.shed()
 		}
-	case n < 0 && r.pressed.Load() && total <= r.relief():
-		if r.pressed.Swap(false) {
-			for _, l := range r.loops {
-				l.wake()
-			}
+		r.relieve() // who gave bytes back meanwhile may not have seen pressed
+	case n < 0 && r.pressed.Load():
+		r.relieve()
+	}
+}
+
+// relieve has reading go on, if enough was given back.
+func (r *Reactor) relieve() {
+	if r.buffered.Load() <= r.relief() && r.pressed.Swap(false) {
+		for _, l := range r.loops {
+			l.wake()
 		}
 	}
 }
@@ -30,19 +36,19 @@ func (r *Reactor) charge(n int64) {
 // relief is the amount at which reading goes on, far enough below the limit not to stop again at once.
 func (r *Reactor) relief() int64 { return r.opts.MaxBuffered - r.opts.MaxBuffered/8 }
 
-// shed closes the largest holders, once or until no more is charged than the limit. It runs on a goroutine of its own, one at a time.
+// shed closes the largest holders until reading can go on. It runs on a goroutine of its own, one at a time.
 func (r *Reactor) shed() {
 	for {
 		closed := r.closeLargest()
 		r.shedding.Store(false)
-		if !closed || r.buffered.Load() <= r.opts.MaxBuffered || r.shedding.Swap(true) {
+		if !closed || r.buffered.Load() <= r.relief() || r.shedding.Swap(true) {
 			return
 		}
 	}
 }
 
 // closeLargest closes the largest holders until reading can go on, and says whether it closed any.
-func (r *Reactor) closeLargest() (any bool) {
+func (r *Reactor) closeLargest() (closedAny bool) {
 	var conns []*Conn
 	for _, l := range r.loops {
 		conns = l.registry.snapshot(conns)
@@ -56,7 +62,7 @@ func (r *Reactor) closeLargest() (any bool) {
 			}
 		}
 		if largest < 0 {
-			return any
+			return closedAny
 		}
 		victim := conns[largest]
 		conns[largest] = conns[len(conns)-1]
@@ -70,10 +76,10 @@ func (r *Reactor) closeLargest() (any bool) {
 		}}, true)
 		if err == nil {
 			<-closed
-			any = true
+			closedAny = true
 		}
 	}
-	return any
+	return closedAny
 }
 
 // holding returns how much memory the connection's buffers take. Any goroutine.

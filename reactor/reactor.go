@@ -21,6 +21,7 @@ type Reactor struct {
 	loops []*loop
 
 	conns      atomic.Int64 // open, or about to be
+	places     sync.Mutex   // held while accepting under a MaxConns
 	starved    atomic.Int32 // listening sockets that stopped accepting
 	acceptors  atomic.Int32 // listening sockets not closed yet
 	buffered   atomic.Int64 // see pressure.go

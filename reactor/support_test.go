@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,10 +27,18 @@ import (
 )
 
 // raceBuild says whether the race detector is at work: it makes some costs unmeasurable and large sizes slow.
-var raceBuild = func() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}()
+var raceBuild = buildSetting("-race") == "true"
+
+// buildSetting returns a flag that the tests were built with.
+func buildSetting(key string) string {
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == key {
+			return s.Value
+		}
+	}
+	return ""
+}
 
 // patience is how long a test waits for what must happen. Nothing waits so long unless something is broken.
 const patience = 20 * time.Second
@@ -211,21 +218,27 @@ func (cl client) rest() string {
 // expectStream reads exactly want and then a clean end. Unlike rest it needs no memory of its own for it.
 func (cl client) expectStream(want []byte, about ...any) {
 	cl.t.Helper()
+	cl.expectBytes(want, about...)
+	n, err := cl.Read(make([]byte, 1))
+	require.Zero(cl.t, n, append([]any{"more than expected"}, about...)...)
+	require.ErrorIs(cl.t, err, io.EOF, about...)
+}
+
+// expectBytes reads exactly want.
+func (cl client) expectBytes(want []byte, about ...any) {
+	cl.t.Helper()
 	chunk := make([]byte, 64<<10)
-	for at := 0; ; {
-		n, err := cl.Read(chunk)
-		if got := chunk[:n]; n > len(want)-at || !bytes.Equal(got, want[at:at+n]) {
+	for at := 0; at < len(want); {
+		n, err := cl.Read(chunk[:min(len(chunk), len(want)-at)])
+		if got := chunk[:n]; !bytes.Equal(got, want[at:at+n]) {
 			same := 0
-			for same < min(n, len(want)-at) && got[same] == want[at+same] {
+			for got[same] == want[at+same] {
 				same++
 			}
-			require.FailNow(cl.t, fmt.Sprintf("%d bytes expected, what came differs from byte %d on", len(want), at+same), about...)
+			require.FailNow(cl.t, fmt.Sprintf("what came differs from byte %d of %d on", at+same, len(want)), about...)
 		}
-		at += n
-		if err != nil {
-			require.ErrorIs(cl.t, err, io.EOF, "after %d of %d bytes, %v", at, len(want), about)
-			require.Equal(cl.t, len(want), at, about...)
-			return
+		if at += n; at < len(want) && err != nil {
+			require.FailNow(cl.t, fmt.Sprintf("%v after %d of %d bytes", err, at, len(want)), about...)
 		}
 	}
 }
@@ -412,6 +425,9 @@ func pattern(n int) []byte {
 	}
 	return p
 }
+
+// morePattern is a pattern that is more than the kernel takes at once. It is not to be written to.
+var morePattern = sync.OnceValue(func() []byte { return pattern(8 << 20) })
 
 // A logBook is where a server's logger writes.
 type logBook struct {
