@@ -48,6 +48,9 @@ func (a *acceptor) due() int64 {
 
 // ready accepts a batch.
 func (a *acceptor) ready() {
+	if a.fd < 0 {
+		return // a task that came late
+	}
 	switch a.watch(interestRead); {
 	case a.stopped:
 	case edgeTriggered:
@@ -59,7 +62,7 @@ func (a *acceptor) ready() {
 
 // retry accepts again after a stop.
 func (a *acceptor) retry() {
-	if !a.stopped {
+	if a.fd < 0 || !a.stopped {
 		return
 	}
 	a.restart()

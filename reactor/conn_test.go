@@ -469,7 +469,7 @@ func TestAcceptErrorRefuses(t *testing.T) {
 func TestAcceptNothing(t *testing.T) {
 	s := transport{"tcp", 1}.serve(t, func(*reactor.Conn) (reactor.Handler, error) { return nil, nil }, nil)
 	s.dial().expectGone()
-	eventually(t, "a log line", func() bool { return strings.Contains(s.Log.String(), "neither handler nor error") })
+	eventually(t, "a log line", func() bool { return s.Log.has("neither handler nor error") })
 }
 
 // A handler may be shared by all connections or made for each; both see their own bytes.

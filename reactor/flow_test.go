@@ -217,7 +217,7 @@ func TestProducerThroughSmallMarks(t *testing.T) {
 
 // Eight clients flood and never read: what the process holds for them stays bounded, and then all bytes arrive.
 func TestFloodersThatNeverRead(t *testing.T) {
-	const clients, each, request = 8, 8 << 20, 256
+	const clients, each, request = 8, 8 << 20, 1024
 	h := reactor.Frames(codec.Fixed(request), reactor.FrameFunc(func(c *reactor.Conn, p []byte) error {
 		_, err := c.Write(p)
 		return err

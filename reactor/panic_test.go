@@ -11,7 +11,6 @@ import (
 	"io"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -145,13 +144,11 @@ func testCrash(t *testing.T, tr transport, method string, crash func(), value er
 		if method == "EOF" {
 			require.NoError(t, cl.CloseWrite())
 		}
-		if method == "Writable" {
-			_, err := io.CopyN(io.Discard, cl, int64(len(morePattern())))
-			require.NoError(t, err)
-		}
-		got, err := io.ReadAll(cl)
+		n, err := io.Copy(io.Discard, cl)
 		require.Falsef(t, isTimeout(err), "the victim is still there")
-		require.Empty(t, string(got))
+		if method != "Writable" {
+			require.Zero(t, n, "bytes written by the call that crashed")
+		}
 		switch method {
 		case "accept":
 		case "Close":
@@ -183,8 +180,8 @@ func testCrash(t *testing.T, tr transport, method string, crash func(), value er
 	for _, err := range drained(ends) {
 		require.ErrorIs(t, err, reactor.ErrShutdown, "a victim that was closed again") // none of them
 	}
-	require.Contains(t, s.Log.String(), "handler panicked")
-	require.Contains(t, s.Log.String(), "panic_test.go", "the stack")
+	require.True(t, s.Log.has("handler panicked"))
+	require.True(t, s.Log.has("panic_test.go"), "the stack")
 	require.Zero(t, s.Buffered())
 }
 
@@ -367,7 +364,7 @@ func TestGoexitWhileAcceptingAgain(t *testing.T) {
 		first := s.dial()
 		require.Equal(t, 1, receive(t, calls))
 		second := s.dial() // waits in the backlog
-		eventually(t, "the listener stopped", func() bool { return strings.Contains(s.Log.String(), "not accepting") })
+		eventually(t, "the listener stopped", func() bool { return s.Log.has("not accepting") })
 		require.NoError(t, first.Close())
 		require.Equal(t, 2, receive(t, calls))
 		second.expectGone()
@@ -404,7 +401,7 @@ func TestGoexitOfAcceptFuncWhileDraining(t *testing.T) {
 		for _, cl := range waiting {
 			cl.expectGone()
 		}
-		require.NotContains(t, s.Log.String(), "not accepting")
+		require.False(t, s.Log.has("not accepting"))
 	})
 }
 
@@ -457,7 +454,7 @@ func TestNoBytesCrossConnections(t *testing.T) {
 		for range rounds {
 			require.NoError(t, receive(t, failures))
 		}
-		require.NotContains(t, s.Log.String(), "panicked")
+		require.False(t, s.Log.has("panicked"))
 	})
 }
 

@@ -70,11 +70,9 @@ func (r *Reactor) closeLargest() (closedAny bool) {
 		excess -= most
 		r.opts.Logger.Warn("reactor: over the buffer limit, closing the largest holder", "conn", victim.tuple.String(), "id", victim.id, "bytes", most)
 		closed := make(chan struct{})
-		err := victim.loop.post(task{op: opDo, c: victim, fn: func(c *Conn, _ error) {
-			c.fail(ErrBufferLimit)
-			close(closed)
-		}}, true)
-		if err == nil {
+		_ = victim.loop.post(task{op: opDo, c: victim, fn: func(c *Conn, _ error) { c.fail(ErrBufferLimit) }}, true)
+		// What it held is given back at the end of that step, before the next task.
+		if victim.loop.postLoop(func() { close(closed) }) == nil {
 			<-closed
 			closedAny = true
 		}

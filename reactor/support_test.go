@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -446,3 +447,6 @@ func (b *logBook) String() string {
 	defer b.mu.Unlock()
 	return b.text.String()
 }
+
+// has says whether text was written.
+func (b *logBook) has(text string) bool { return strings.Contains(b.String(), text) }
