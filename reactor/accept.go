@@ -204,6 +204,9 @@ func (a *acceptor) open() {
 
 // drain accepts what waits and closes. A backlog has an end, but clients may refill it.
 func (a *acceptor) drain() {
+	if a.fd < 0 {
+		return
+	}
 	defer a.closeFD() // also if an accept func calls Goexit
 	a.restart()
 	for n := 0; n < maxBacklog && a.accept(maxAccepts); n += maxAccepts {

@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// These compare one change with another. Client and server share the process and its CPUs: package bench measures against others.
+// These compare one change with another. Client and server share the process and its CPUs: package bench measures
+// against others.
 
 // BenchmarkEcho is request and reply of 64 bytes over some connections at once, against a goroutine for each connection.
 func BenchmarkEcho(b *testing.B) {

@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a connection and a message cost, where it can be counted. AllocsPerRun and MemStats count those of all goroutines, the loops' too.
+// What a connection and a message cost, where it can be counted. AllocsPerRun and MemStats count those of all
+// goroutines, the loops' too.
 
 // A connection's record is one small object.
 func TestConnSize(t *testing.T) {
@@ -112,8 +113,8 @@ func TestRefWriteAllocatesNothing(t *testing.T) {
 	})
 }
 
-// Accepting allocates the Conn and nothing else. The clients are bare sockets, made before the count begins; they wait in the backlog
-// while the loop is blocked.
+// Accepting allocates the Conn and nothing else. The clients are bare sockets, made before the count begins; they
+// wait in the backlog while the loop is blocked.
 func TestAcceptAllocatesTheConnOnly(t *testing.T) {
 	skipUnlessLean(t)
 	forEachNetwork(t, func(t *testing.T, tr transport) {

@@ -57,7 +57,8 @@ func TestEchoAfterHalfClose(t *testing.T) {
 			sent := randomBytes(rand.New(rand.NewPCG(1, uint64(size))), size)
 			for round := range 10 {
 				cl := s.dial()
-				// Sending and reading at once, for both ends' buffers are smaller than this. What fits is sent and ended first.
+				// Sending and reading at once, for both ends' buffers are smaller than this. What fits is sent and
+				// ended first.
 				half := make(chan error, 1)
 				go func() {
 					_, err := cl.Write(sent)

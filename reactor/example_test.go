@@ -53,7 +53,8 @@ func Example() {
 	// <nil>
 }
 
-// A codec cuts the stream into messages, so that the handler sees nothing else. This protocol is sixteen bytes, an answer and the end.
+// A codec cuts the stream into messages, so that the handler sees nothing else. This protocol is sixteen bytes, an
+// answer and the end.
 func ExampleFrames() {
 	r, err := reactor.New(reactor.Options{Loops: 1})
 	if err != nil {

@@ -30,8 +30,8 @@ import (
 
 // What happens when there are no more descriptors, or no more places under MaxConns.
 
-// inChild runs the calling test once more, alone in a process of its own, and says whether this is that process: what follows may then use up
-// the process's descriptors.
+// inChild runs the calling test once more, alone in a process of its own, and says whether this is that process:
+// what follows may then use up the process's descriptors.
 func inChild(t *testing.T) bool {
 	t.Helper()
 	const marker = "QUARTET_CHILD"
@@ -132,8 +132,8 @@ func counted(t *testing.T, network string, o reactor.Options, accept reactor.Acc
 	return s, events
 }
 
-// Out of descriptors: existing clients notice nothing, the loop neither spins nor dies, one line is logged, and who waits is accepted as
-// soon as a connection closes.
+// Out of descriptors: existing clients notice nothing, the loop neither spins nor dies, one line is logged, and who
+// waits is accepted as soon as a connection closes.
 func TestOutOfDescriptors(t *testing.T) {
 	t.Parallel()
 	atOnce(t, []string{"tcp", "unix"}, func(t *testing.T, network string) {
@@ -316,8 +316,8 @@ func TestLingeringTakesNoPlace(t *testing.T) {
 	})
 }
 
-// No wake-up is lost under churn: two places, three loops, two hundred clients in turn from several goroutines. A lost one would cost
-// a back-off of up to a second each time.
+// No wake-up is lost under churn: two places, three loops, two hundred clients in turn from several goroutines. A
+// lost one would cost a back-off of up to a second each time.
 func TestMaxConnsUnderChurn(t *testing.T) {
 	t.Parallel()
 	const clients, dialers = 200, 8

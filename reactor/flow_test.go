@@ -21,9 +21,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Flow control: output above the high-water mark stops input, below the low-water mark it goes on, and nothing is lost on the way.
+// Flow control: output above the high-water mark stops input, below the low-water mark it goes on, and nothing is
+// lost on the way.
 
-// One read that holds a thousand requests with large answers: output stays near the high-water mark and every answer arrives.
+// One read that holds a thousand requests with large answers: output stays near the high-water mark and every
+// answer arrives.
 func TestThousandRequestsInOneReadStayBounded(t *testing.T) {
 	t.Parallel()
 	const requests, answer, high = 1000, 4 << 10, 32 << 10

@@ -176,8 +176,8 @@ func (c *Conn) inputLimit() int {
 	return limit
 }
 
-// growInput returns room to receive into behind a large leftover. The buffer grows geometrically towards what is needed, but never
-// beyond twice what has come plus one read: a header that promises much reserves nothing.
+// growInput returns room to receive into behind a large leftover. The buffer grows geometrically towards what is
+// needed, but never beyond twice what has come plus one read: a header that promises much reserves nothing.
 func (c *Conn) growInput() []byte {
 	have := len(c.input.B) - int(c.consumed)
 	if free := cap(c.input.B) - len(c.input.B); free == 0 || free < readSize && c.need > have+free {

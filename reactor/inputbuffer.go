@@ -11,8 +11,8 @@ import (
 	"github.com/valyala/bytebufferpool"
 )
 
-// Unconsumed input waits in pooled buffers, given back the moment they are empty. Their sizes are powers of two, with a pool for
-// each, so that no leftover of a few bytes holds what a large frame once needed.
+// Unconsumed input waits in pooled buffers, given back the moment they are empty. Their sizes are powers of two, with
+// a pool for each, so that no leftover of a few bytes holds what a large frame once needed.
 const (
 	minInputBits = 6  // 64 bytes
 	maxInputBits = 30 // 1 GiB, what one connection can keep at most

@@ -21,11 +21,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The life of a connection: each arrow of the drawing in life.go, over tcp and unix. linger_test.go goes on from DRAINING,
-// timeout_test.go has the deadlines and shutdown_test.go the end of everything.
+// The life of a connection: each arrow of the drawing in life.go, over tcp and unix. linger_test.go goes on from
+// DRAINING, timeout_test.go has the deadlines and shutdown_test.go the end of everything.
 
-// A witness stands between the reactor and a handler. It gives each connection a handler of its own that passes the calls on
-// and fails the test where the contract of Handler is broken: a call inside another, a second EOF, Data after EOF or anything after Close.
+// A witness stands between the reactor and a handler. It gives each connection a handler of its own that passes the
+// calls on and fails the test where the contract of Handler is broken: a call inside another, a second EOF, Data
+// after EOF or anything after Close.
 type witness struct {
 	t    testing.TB
 	h    reactor.Handler
@@ -102,7 +103,8 @@ func (tr transport) watched(t testing.TB, h reactor.Handler, o *reactor.StreamOp
 	return tr.serve(t, w.accept, o), w
 }
 
-// forEachNetworkAtOnce is forEachNetwork for bodies that mostly wait: they run at the same time, whatever -parallel says.
+// forEachNetworkAtOnce is forEachNetwork for bodies that mostly wait: they run at the same time, whatever -parallel
+// says.
 func forEachNetworkAtOnce(t *testing.T, body func(t *testing.T, tr transport)) {
 	t.Helper()
 	atOnce(t, []string{"tcp", "unix"}, func(t *testing.T, network string) { body(t, transport{network, 1}) })
@@ -137,8 +139,8 @@ func (w *witness) narrowed(c *reactor.Conn) (reactor.Handler, error) {
 	return w.accept(c)
 }
 
-// stall has the connection write until n bytes or a few more wait here, which the kernel does not take from a peer that must not read.
-// It returns how many were written in all.
+// stall has the connection write until n bytes or a few more wait here, which the kernel does not take from a peer
+// that must not read. It returns how many were written in all.
 func stall(t testing.TB, ref reactor.Ref, n int) (written int) {
 	t.Helper()
 	for unsent := 0; unsent < n; {
@@ -333,7 +335,8 @@ func TestBothHalvesEnd(t *testing.T) {
 	})
 }
 
-// OPEN --Close, error from a handler--> DRAINING -> flushed -> Close with nil or the error. Nothing more is delivered and all arrives.
+// OPEN --Close, error from a handler--> DRAINING -> flushed -> Close with nil or the error. Nothing more is
+// delivered and all arrives.
 func TestDrainsBeforeItCloses(t *testing.T) {
 	t.Parallel()
 	errMine := errors.New("mine")
@@ -856,8 +859,8 @@ func noteEOF(c *reactor.Conn) { eofs.Store(c.Ref(), true) }
 // noted says whether c is remembered in one of these.
 func noted(in *sync.Map, c *reactor.Conn) bool { _, ok := in.Load(c.Ref()); return ok }
 
-// A peer that resets is noticed within a second in every state in which nothing is read or written, with one Close and a
-// cause that says so. A unix socket knows a reset by what its peer left unread.
+// A peer that resets is noticed within a second in every state in which nothing is read or written, with one Close
+// and a cause that says so. A unix socket knows a reset by what its peer left unread.
 func TestResetIsNoticedInEveryState(t *testing.T) {
 	t.Parallel()
 	states := []struct {
@@ -937,7 +940,8 @@ func TestResetIsNoticedInEveryState(t *testing.T) {
 	})
 }
 
-// Output that a Ref queued after the connection was told to close is lost, and Close counts it. Nothing accepted disappears silently.
+// Output that a Ref queued after the connection was told to close is lost, and Close counts it. Nothing accepted
+// disappears silently.
 func TestRefWriteRacesClose(t *testing.T) {
 	t.Parallel()
 	forEachNetwork(t, func(t *testing.T, tr transport) {

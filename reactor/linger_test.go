@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What follows DRAINING: the writing half is shut down, Close called, and the descriptor lingers until the peer has ended too, so that what
-// the peer still sends does not reset the connection and destroy a reply on its way.
+// What follows DRAINING: the writing half is shut down, Close called, and the descriptor lingers until the peer has
+// ended too, so that what the peer still sends does not reset the connection and destroy a reply on its way.
 
 // lingering serves connections that write n bytes and close on their first byte.
 func lingering(t *testing.T, tr transport, n int) (*server, *witness) {
@@ -34,7 +34,8 @@ func descriptor(t testing.TB, ref reactor.Ref) (fd int) {
 	return fd
 }
 
-// DRAINING --flushed--> SHUT_WR, Close(c, nil) --> LINGERING --the peer's FIN--> closed. What the peer sends meanwhile harms nobody.
+// DRAINING --flushed--> SHUT_WR, Close(c, nil) --> LINGERING --the peer's FIN--> closed. What the peer sends
+// meanwhile harms nobody.
 func TestPeerThatKeepsSendingGetsTheWholeReply(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20

@@ -40,9 +40,9 @@ type Listener struct {
 }
 
 // Listen serves stream connections on an address. The network is tcp, tcp4, tcp6 or unix; host names resolve, IPv4
-// first; an empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket, as does [::]; 0.0.0.0 means
-// IPv4 alone, unlike in package net), port 0 one that the system chooses, see Addr. What waits at a unix path is replaced if it is a socket that nobody serves; anything else
-// there is left as it is and the path is in use.
+// first; an empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket, as does [::]; 0.0.0.0
+// means IPv4 alone, unlike in package net), port 0 one that the system chooses, see Addr. What waits at a unix path
+// is replaced if it is a socket that nobody serves; anything else there is left as it is and the path is in use.
 //
 // It may be called before Serve, when the backlog holds who connects, and at any time until Shutdown, after which it
 // returns net.ErrClosed. accept is called for each connection. nil options are the defaults. Errors are *net.OpError.

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A connection's tuple is what both ends' sockets say, whatever the listener was bound to; IPv4 is plain IPv4, also through a
-// socket that serves both families. It finds the connection.
+// A connection's tuple is what both ends' sockets say, whatever the listener was bound to; IPv4 is plain IPv4, also
+// through a socket that serves both families. It finds the connection.
 func TestTuples(t *testing.T) {
 	rows := []struct {
 		name, network, address string

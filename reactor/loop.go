@@ -22,7 +22,8 @@ const (
 	maxParts        = 64       // parts of one gathering write; IOV_MAX is 1024 on all systems here
 )
 
-// A source is a descriptor of a loop that is no connection: a listening or a datagram socket. All on its loop.
+// A source is a descriptor of a loop that is no connection: a listening or a datagram socket. All on its loop. A
+// closed source does nothing: tasks may come late.
 type source interface {
 	descriptor() int
 	ready()     // something may be there to accept or receive
@@ -109,8 +110,9 @@ func (l *loop) dispatch(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error
 	return nil
 }
 
-// turn is what a wake-up is for: the mailbox, connections to look at, due timers. It does a bounded amount and wakes itself while
-// work remains, so that work never starves I/O. What comes while it runs rings again, for the stage it is for may be over.
+// turn is what a wake-up is for: the mailbox, connections to look at, due timers. It does a bounded amount and wakes
+// itself while work remains, so that work never starves I/O. What comes while it runs rings again, for the stage it
+// is for may be over.
 func (l *loop) turn() error {
 	l.waker.silence()
 	l.ringing.Store(false)
@@ -250,8 +252,8 @@ func (l *loop) finished() bool {
 	return l.draining && l.total == 0 && l.load.Load() == 0 && l.r.acceptors.Load() == 0
 }
 
-// end closes what the loop holds. Connections are left only if the poller failed. Should a function given to Ref.Do call Goexit, it is
-// called again.
+// end closes what the loop holds. Connections are left only if the poller failed. Should a function given to Ref.Do
+// call Goexit, it is called again.
 func (l *loop) end() {
 	if l.failure != error(stopPolling{}) && l.total > 0 {
 		l.r.opts.Logger.Error("reactor: the poller failed", "loop", l.index, "err", l.failure)

@@ -159,7 +159,8 @@ func (c *Conn) wrote() {
 	}
 }
 
-// sendThrough sends the gathered output and p with one call and queues what is not taken. An error means that nothing of p was.
+// sendThrough sends the gathered output and p with one call and queues what is not taken. An error means that nothing
+// of p was.
 func (c *Conn) sendThrough(p []byte) error {
 	l := c.loop
 	if c.handler == nil { // the accept func may still refuse the connection
@@ -332,8 +333,8 @@ func (c *Conn) dropOutput() {
 	c.output = nil
 }
 
-// The output that a connection has taken and not sent is one number for all goroutines, and whether the connection has ended is a bit
-// of it: so what Ref.Write takes is either refused or counted by the end, never both.
+// The output that a connection has taken and not sent is one number for all goroutines, and whether the connection
+// has ended is a bit of it: so what Ref.Write takes is either refused or counted by the end, never both.
 const heldEnded = 1 << 62
 
 // hold accounts for n more bytes of output. On the loop only.

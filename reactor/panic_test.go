@@ -34,8 +34,9 @@ var crashes = []struct {
 // crashMethods are where user code runs. Each has a word that the client sends to get there.
 var crashMethods = []string{"accept", "Data", "Frame", "EOF", "Writable", "Close", "Do", "Do on a closed connection"}
 
-// A panic anywhere in user code closes its connection and no other: everyone else is served on, Close is called exactly once with the
-// *PanicError where there is a handler, and the stack is logged. The same goes for runtime.Goexit, as in a failing test.
+// A panic anywhere in user code closes its connection and no other: everyone else is served on, Close is called
+// exactly once with the *PanicError where there is a handler, and the stack is logged. The same goes for
+// runtime.Goexit, as in a failing test.
 func TestCrashIsContained(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, tr transport) {
 		for _, how := range crashes {
@@ -405,8 +406,8 @@ func TestGoexitOfAcceptFuncWhileDraining(t *testing.T) {
 	})
 }
 
-// A descriptor number that is used again at once never carries one connection's bytes to another: 100 connections come and go, some
-// end in the middle of output or input, and everyone checks a pattern of its own.
+// A descriptor number that is used again at once never carries one connection's bytes to another: 100 connections
+// come and go, some end in the middle of output or input, and everyone checks a pattern of its own.
 func TestNoBytesCrossConnections(t *testing.T) {
 	rounds := 2000
 	if testing.Short() || raceBuild {

@@ -68,7 +68,8 @@ func TestLargestHolderIsClosed(t *testing.T) {
 	})
 }
 
-// Many that hold a little each and do not move cannot stop the reading of the others: enough of them are closed for it to go on.
+// Many that hold a little each and do not move cannot stop the reading of the others: enough of them are closed for
+// it to go on.
 func TestReadingResumesAfterShedding(t *testing.T) {
 	t.Parallel()
 	forEachTransport(t, func(t *testing.T, tr transport) {
@@ -126,7 +127,8 @@ func TestParkedConnectionsAreReadAgain(t *testing.T) {
 	})
 }
 
-// What a refused connection had written, and what a lost one held, is given back: the limit is not used up by connections that are gone.
+// What a refused connection had written, and what a lost one held, is given back: the limit is not used up by
+// connections that are gone.
 func TestRefusedConnectionsGiveTheirBytesBack(t *testing.T) {
 	t.Parallel()
 	forEachTransport(t, func(t *testing.T, tr transport) {

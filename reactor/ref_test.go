@@ -430,7 +430,8 @@ func TestUnsentErrorCountsPostedBytes(t *testing.T) {
 	})
 }
 
-// A Close that another goroutine asked for, and writes behind it: what was asked before is sent, what came after is told as lost.
+// A Close that another goroutine asked for, and writes behind it: what was asked before is sent, what came after is
+// told as lost.
 func TestWriteBehindClose(t *testing.T) {
 	forEachNetwork(t, func(t *testing.T, tr transport) {
 		ends := make(chan error, 1)

@@ -16,8 +16,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The index of tuples behaves like a map, whatever comes and goes in whichever order: an open-addressing table that closes its gaps
-// has its mistakes in deletion.
+// The index of tuples behaves like a map, whatever comes and goes in whichever order: an open-addressing table that
+// closes its gaps has its mistakes in deletion.
 func TestRegistryIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		registry := reactor.NewRegistry()

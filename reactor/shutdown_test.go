@@ -24,7 +24,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The end of everything: what Shutdown finishes, what it waits for and what it aborts. TestMain looks for what is left behind.
+// The end of everything: what Shutdown finishes, what it waits for and what it aborts. TestMain looks for what is
+// left behind.
 
 // shutdown calls Shutdown with the test's patience on a goroutine of its own.
 func (s *server) shutdown() <-chan error {
@@ -202,7 +203,8 @@ func TestShutdownInTheMiddleOfInput(t *testing.T) {
 	})
 }
 
-// Unsent output is delivered first, held connections are awaited, half-closed ones are closed by their handlers and paused ones resumed.
+// Unsent output is delivered first, held connections are awaited, half-closed ones are closed by their handlers and
+// paused ones resumed.
 func TestShutdownWaitsForWhoIsBusy(t *testing.T) {
 	t.Parallel()
 	const size = 6 << 20
@@ -544,7 +546,8 @@ func TestShutdownOverAndOver(t *testing.T) {
 	}
 }
 
-// Connections that come while Shutdown begins are either served or told that nobody is there; none hangs and no end is forgotten.
+// Connections that come while Shutdown begins are either served or told that nobody is there; none hangs and no end
+// is forgotten.
 func TestShutdownWhileClientsCome(t *testing.T) {
 	t.Parallel()
 	forEachTransport(t, func(t *testing.T, tr transport) {

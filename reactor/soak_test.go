@@ -28,8 +28,9 @@ const soakTime = 30 * time.Second
 
 var errSoak = errors.New("an error of the handler")
 
-// TestSoak has clients and handlers do everything that they may, in random order: chunks of all sizes, pauses, half-closes, resets, slow
-// reading, holds, writes from elsewhere, errors and panics. Each connection gets one Close, with a cause that can be; nothing is left behind.
+// TestSoak has clients and handlers do everything that they may, in random order: chunks of all sizes, pauses,
+// half-closes, resets, slow reading, holds, writes from elsewhere, errors and panics. Each connection gets one
+// Close, with a cause that can be; nothing is left behind.
 func TestSoak(t *testing.T) {
 	seed := rand.Uint64()
 	if s := os.Getenv("QUARTET_SOAK_SEED"); s != "" {

@@ -169,8 +169,8 @@ func dialPlain(a net.Addr) (halfCloser, error) {
 	return conn.(halfCloser), nil
 }
 
-// A client is the other end of a connection: a socket of package net that gives up after patience and whose methods, those in addition
-// to net.Conn's, fail the test. It closes with the test.
+// A client is the other end of a connection: a socket of package net that gives up after patience and whose methods,
+// those in addition to net.Conn's, fail the test. It closes with the test.
 type client struct {
 	halfCloser
 	t testing.TB
@@ -257,7 +257,8 @@ func (cl client) expectGone() {
 	require.Falsef(cl.t, os.IsTimeout(err), "still there after %v", patience)
 }
 
-// expectReset reads until the connection ends, with a reset. Unix sockets know none unless input was unread; they may end cleanly.
+// expectReset reads until the connection ends, with a reset. Unix sockets know none unless input was unread; they may
+// end cleanly.
 func (cl client) expectReset() {
 	cl.t.Helper()
 	_, err := io.Copy(io.Discard, cl)

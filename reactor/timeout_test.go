@@ -22,7 +22,8 @@ import (
 // late is how much later than it should a timeout may be on a busy machine.
 const late = 2 * time.Second
 
-// A lifetime measures how long a connection lived, inside: from its accept func, or the last call of touch, to its Close.
+// A lifetime measures how long a connection lived, inside: from its accept func, or the last call of touch, to its
+// Close.
 type lifetime struct {
 	from  atomic.Int64
 	ended chan time.Duration
@@ -240,7 +241,7 @@ func TestNoWriteTimeout(t *testing.T) {
 // Many connections with one timeout each have their own: those that talk live, the others go.
 func TestIdleTimeoutOfMany(t *testing.T) {
 	t.Parallel()
-	const idle, clients = 200 * time.Millisecond, 100
+	const idle, clients = 700 * time.Millisecond, 100
 	s, w := transport{"tcp", 2}.watched(t, reactor.DataFunc(echo), &reactor.StreamOptions{IdleTimeout: idle})
 	var talkers []client
 	for i := range clients {
@@ -248,7 +249,7 @@ func TestIdleTimeoutOfMany(t *testing.T) {
 			talkers = append(talkers, cl)
 		}
 	}
-	stop := time.After(4 * idle)
+	stop := time.After(2 * idle)
 	for talking := true; talking; {
 		select {
 		case <-stop:

@@ -31,8 +31,8 @@ type idler struct {
 	witness *witness
 }
 
-// A loop sleeps in every state that can last: what it cannot serve now does not wake it again and again. The states are made first and then
-// watched for the same second.
+// A loop sleeps in every state that can last: what it cannot serve now does not wake it again and again. The states
+// are made first and then watched for the same second.
 func TestWakeups(t *testing.T) {
 	t.Parallel()
 	states := []struct {
@@ -97,7 +97,8 @@ func TestWakeups(t *testing.T) {
 			}
 		}},
 		{"over MaxBuffered with data waiting", maxWakeups, reactor.Options{MaxBuffered: 64 << 10}, func(t *testing.T, i *idler) {
-			// Its only holder leaves only output of one write, which does not shrink: it is closed; others are read again.
+			// Its only holder leaves only output of one write, which does not shrink: it is closed; others are read
+			// again.
 			do(t, i.ref, func(c *reactor.Conn) { _, _ = c.Write(make([]byte, 1<<20)) })
 		}},
 		{"an out-of-band byte", maxWakeups, reactor.Options{}, func(t *testing.T, i *idler) { i.outOfBand(t) }},
