@@ -3,6 +3,11 @@
 
 package codec
 
+import (
+	"fmt"
+	"math"
+)
+
 // DefaultMax is the limit on a frame where none is given: 1 MiB.
 const DefaultMax = 1 << 20
 
@@ -51,4 +56,34 @@ func must(c Codec, err error) Codec {
 		panic(err.Error())
 	}
 	return c
+}
+
+// orDefault is for the constructors, for which a maximum of 0 stands for the default one.
+func orDefault(max int) int {
+	if max == 0 {
+		return DefaultMax
+	}
+	return max
+}
+
+func negativeMax(max int) error {
+	return fmt.Errorf("codec: max of %d bytes, it must be at least 0", max)
+}
+
+// saturate returns a+b for numbers that are not negative, or the largest number where that overflows.
+func saturate(a, b int) int {
+	if a > math.MaxInt-b {
+		return math.MaxInt
+	}
+	return a + b
+}
+
+// between returns, as Decode does, the frame that is a header, a payload of length bytes, and a trailer.
+func between(src []byte, header, length, trailer int) (payload []byte, n, need int, err error) {
+	end := saturate(length, header)
+	n = saturate(end, trailer)
+	if len(src) < n {
+		return nil, 0, n, nil
+	}
+	return src[header:end:end], n, 0, nil
 }

@@ -4,7 +4,6 @@
 package codec_test
 
 import (
-	"encoding/binary"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,16 +13,20 @@ import (
 
 // TestWaitingIsCheap drips a large frame in and counts: the work does not grow with the number of reads.
 func TestWaitingIsCheap(t *testing.T) {
-	wire := binary.BigEndian.AppendUint32(nil, 10_000)
-	wire = append(wire, make([]byte, 10_000)...)
+	payload := make([]byte, 10_000)
 	for _, test := range []struct {
-		dec   codec.Decoder
+		c     codec.Codec
 		calls int
 	}{
-		{codec.LengthPrefix(4, 0), 3}, // header? the rest? a frame
-		{codec.Fixed(len(wire)), 2},   // all of it? a frame
+		{codec.LengthPrefix(4, 0), 3},     // header? the rest? a frame
+		{codec.Fixed(len(payload)), 2},    // all of it? a frame
+		{codec.Varint(0), 2 + 1},          // each byte of the header, a frame
+		{codec.Netstring(0), 6 + 1},       // each byte of "10000:", a frame
+		{codec.Line(0), len(payload) + 1}, // each byte; what that costs is in linear_test.go
 	} {
-		s := &stream{t: t, dec: test.dec}
+		wire, err := test.c.AppendFrame(nil, payload)
+		require.NoError(t, err)
+		s := &stream{t: t, dec: test.c}
 		for _, read := range single(wire) {
 			s.feed(read)
 		}
@@ -41,6 +44,12 @@ func TestNothingIsAllocated(t *testing.T) {
 		"length":       codec.LengthPrefix(4, 0),
 		"odd length":   codec.LengthField(codec.LengthFieldOptions{Offset: 2, Size: 3, Strip: 5, LittleEndian: true}),
 		"whole frames": codec.LengthField(codec.LengthFieldOptions{}),
+		"varint":       codec.Varint(0),
+		"netstring":    codec.Netstring(0),
+		"line":         codec.Line(0),
+		"one byte":     codec.Delimiter(codec.DelimiterOptions{Delimiters: []string{";"}}),
+		"any byte":     codec.Delimiter(codec.DelimiterOptions{Delimiters: []string{";", ","}}),
+		"long":         codec.Delimiter(codec.DelimiterOptions{Delimiters: []string{"--boundary--", "--end--"}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			wire, err := c.AppendFrame(nil, payload)

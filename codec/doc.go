@@ -79,14 +79,24 @@ It prints
 	how do you do
 	very well
 
+There is a codec for each usual way to tell where a frame ends:
+
+	Fixed                        all frames have one length
+	LengthField, LengthPrefix    a header holds the length, in 1 to 8 bytes
+	Varint                       the length comes first as protobuf writes it
+	Netstring                    the length comes first in decimal digits
+	Line                         at a line feed
+	Delimiter                    at one of several strings
+	Raw                          where the read ended
+
 What holds for every codec:
 
-  - Frames are bounded. A frame beyond the limit is an error as soon as its header is there, before anything is kept for
-    it; a hostile length reserves nothing.
+  - Frames are bounded. A frame beyond the limit is an error as soon as its header is there, or no end can come within
+    the limit, before anything is kept for it; a hostile length reserves nothing.
   - Frames and errors depend on the bytes alone, not on how reads cut them. (Raw, which makes a frame of what is
     there, is the exception.)
-  - Waiting is cheap. A caller that waits for need bytes calls Decode at most three times for a frame, however slowly it
-    drips in.
+  - Waiting is cheap, however slowly a frame drips in. Told how many bytes it has seen, Decode looks again at no more
+    than a delimiter's length; and where a header says how many to wait for, a caller that does calls it once more.
   - Empty frames are frames.
   - Too long, malformed and truncated are errors of different types, which carry the numbers. An error is final.
   - What a codec encodes, it decodes to the same payload.
@@ -94,7 +104,11 @@ What holds for every codec:
 
 Payloads are not copied: they are parts of the buffer that was decoded, and live as long as its bytes are left alone.
 
-Reading order of the files: codec.go (the contract), errors.go, fixed.go (the simplest codec), lengthfield.go, raw.go,
-parse.go (codecs from a line of text), size.go.
+Blocking code has Reader and Writer, users of bufio.Scanner SplitFunc, bytes at hand Frames, users of gnet's engine the
+package gnetcodec, and the event loops of package reactor its own Frames.
+
+Reading order of the files: codec.go (the contract), errors.go, fixed.go (the simplest codec), lengthfield.go, varint.go,
+netstring.go, delimiter.go (the search), line.go, raw.go, parse.go (codecs from a line of text), size.go; then reader.go,
+writer.go, split.go and frames.go.
 */
 package codec

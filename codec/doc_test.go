@@ -32,6 +32,10 @@ func TestDrawings(t *testing.T) {
 			codec.LengthField(codec.LengthFieldOptions{Offset: 1, Size: 2, Adjust: 1, Strip: 3}),
 			codec.LengthPrefix(2, 64),
 		},
+		"varint.go":    {codec.Varint(64)},
+		"netstring.go": {codec.Netstring(64)},
+		"line.go":      {codec.Line(64)},
+		"delimiter.go": {codec.Delimiter(codec.DelimiterOptions{Delimiters: []string{"\r\n", ";"}, Max: 64})},
 	} {
 		source, err := os.ReadFile(file)
 		require.NoError(t, err)

@@ -46,6 +46,47 @@ func ExampleLengthField_countsItself() {
 	// "hello"
 }
 
+func ExampleVarint() {
+	show(codec.Varint(64), "05 68 65 6c 6c 6f 00")
+	// Output:
+	// "hello"
+	// ""
+}
+
+// The delimiter is whichever comes first.
+func ExampleDelimiter() {
+	o := codec.DelimiterOptions{Delimiters: []string{"\r\n", ";"}, Max: 64}
+	show(codec.Delimiter(o), "61 62 0d 0a 63 0d 3b 3b")
+	o.Keep = true
+	show(codec.Delimiter(o), "61 62 0d 0a 63 0d 3b 3b")
+	// Output:
+	// "ab"
+	// "c\r"
+	// ""
+	// "ab\r\n"
+	// "c\r;"
+	// ";"
+}
+
+func ExampleLine() {
+	c := codec.Line(64)
+	show(c, "68 69 0d 0a 61 0d 62 0a 0a")
+	frame, err := c.AppendFrame(nil, []byte("hi"))
+	fmt.Printf("% x %v\n", frame, err)
+	// Output:
+	// "hi"
+	// "a\rb"
+	// ""
+	// 68 69 0a <nil>
+}
+
+func ExampleNetstring() {
+	show(codec.Netstring(64), "35 3a 68 65 6c 6c 6f 2c 30 3a 2c")
+	// Output:
+	// "hello"
+	// ""
+}
+
 // What is wrong is known when the header is there.
 func ExampleTooLongError() {
 	_, _, _, err := codec.LengthPrefix(4, 64<<10).Decode([]byte{0x00, 0x01, 0x11, 0x6c}, 0)
@@ -58,6 +99,22 @@ func ExampleTooLongError() {
 	// Output:
 	// codec: frame of 70000 bytes exceeds the limit of 65536
 	// 70000 65536
+}
+
+// A byte that cannot stand where it does.
+func ExampleMalformedError() {
+	_, _, _, err := codec.Netstring(64).Decode([]byte("5:hello\n"), 0)
+	fmt.Println(err)
+	// Output:
+	// codec: malformed frame, byte 0x0a at offset 7 where a comma is due
+}
+
+// No frame can carry this payload: it would be received as two lines.
+func ExamplePayloadError() {
+	frame, err := codec.Line(64).AppendFrame(nil, []byte("hello\nworld"))
+	fmt.Println(len(frame), err)
+	// Output:
+	// 0 codec: payload of 11 bytes would end after 5, where the delimiter "\n" begins
 }
 
 // The stream ends two bytes into a header of four.

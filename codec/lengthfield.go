@@ -54,9 +54,7 @@ func (o LengthFieldOptions) withDefaults() LengthFieldOptions {
 	if o.Size == 0 {
 		o.Size = 4
 	}
-	if o.Max == 0 {
-		o.Max = DefaultMax
-	}
+	o.Max = orDefault(o.Max)
 	return o
 }
 
@@ -80,10 +78,7 @@ func LengthField(o LengthFieldOptions) Codec { return must(newLengthField(o.with
 // max is the limit on the whole frame, the length included, in bytes; 0 means [DefaultMax]. It is short for a
 // [LengthField] with Strip = Size. LengthPrefix panics if size is outside 1..8 or max is less than size.
 func LengthPrefix(size, max int) Codec {
-	if max == 0 {
-		max = DefaultMax
-	}
-	return must(newLengthField(LengthFieldOptions{Size: size, Strip: size, Max: max}))
+	return must(newLengthField(LengthFieldOptions{Size: size, Strip: size, Max: orDefault(max)}))
 }
 
 // lengthField is a LengthFieldOptions with everything worked out that does not depend on the frame.

@@ -25,7 +25,16 @@ func TestParse(t *testing.T) {
 		"length:max=64KiB,order=little,strip=3,adjust=-3,offset=1,size=2": codec.LengthField(codec.LengthFieldOptions{
 			Size: 2, Offset: 1, Adjust: -3, Strip: 3, LittleEndian: true, Max: 64 << 10,
 		}),
-		"length:adjust=7": codec.LengthField(codec.LengthFieldOptions{Adjust: 7}),
+		"length:adjust=7":          codec.LengthField(codec.LengthFieldOptions{Adjust: 7}),
+		"varint":                   codec.Varint(0),
+		"varint:max=64KiB":         codec.Varint(64 << 10),
+		"line":                     codec.Line(0),
+		"line:max=80":              codec.Line(80),
+		"netstring":                codec.Netstring(0),
+		"netstring:max=1":          codec.Netstring(1),
+		"delim:hex=00":             codec.Delimiter(codec.DelimiterOptions{Delimiters: []string{"\x00"}}),
+		"delim:hex=0d0a+0A,max=80": codec.Delimiter(codec.DelimiterOptions{Delimiters: []string{"\r\n", "\n"}, Max: 80}),
+		"delim:keep,hex=0d0A+3b":   codec.Delimiter(codec.DelimiterOptions{Delimiters: []string{"\r\n", ";"}, Keep: true}),
 	} {
 		got, err := codec.Parse(spec)
 		require.NoError(t, err, spec)
@@ -35,8 +44,10 @@ func TestParse(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	const (
-		formats = "want raw or fixed:N or len:N[,max=S] or length:size=4,offset=0,adjust=0,strip=0,order=big|little,max=1MiB"
-		aSize   = "is not a whole number of bytes, KiB, MiB or GiB, like 65536 or 64KiB"
+		formats = "want raw or fixed:N or len:N[,max=S] or length:size=4,offset=0,adjust=0,strip=0,order=big|little,max=1MiB" +
+			" or varint[:max=S] or line[:max=S] or delim:hex=0d0a+0a[,max=S][,keep] or netstring[:max=S]"
+		pairs = "is not pairs of hexadecimal digits, with + between delimiters, like 0d0a+0a"
+		aSize = "is not a whole number of bytes, KiB, MiB or GiB, like 65536 or 64KiB"
 	)
 	for spec, want := range map[string]string{
 		"":                     `codec: no codec is named "", ` + formats,
@@ -73,6 +84,24 @@ func TestParseRefuses(t *testing.T) {
 		"length:order=Big":     `codec: order="Big" is neither big nor little`,
 		"length:max=1.5MiB":    `codec: max="1.5MiB" ` + aSize,
 		"length:max=1=2":       `codec: max="1=2" ` + aSize,
+		"varint:":              `codec: nothing after the colon of "varint:", want varint[:max=S]`,
+		"varint:64":            `codec: unknown key "64", want max`,
+		"line:max":             `codec: key "max" has no value, want max=VALUE`,
+		"line:max=x":           `codec: max="x" ` + aSize,
+		"netstring:max=1,":     `codec: unknown key "", want max`,
+		"delim":                `codec: no delimiters, there must be at least one`,
+		"delim:keep":           `codec: no delimiters, there must be at least one`,
+		"delim:0a":             `codec: unknown key "0a", want hex, max, keep`,
+		"delim:hex":            `codec: key "hex" has no value, want hex=VALUE`,
+		"delim:hex=":           `codec: delimiter "" of 0 bytes, it must have 1 to 16`,
+		"delim:hex=0a+":        `codec: delimiter "" of 0 bytes, it must have 1 to 16`,
+		"delim:hex=0":          `codec: hex="0" ` + pairs,
+		"delim:hex=0a,0d":      `codec: unknown key "0d", want hex, max, keep`,
+		"delim:hex=0a+xy":      `codec: hex="0a+xy" ` + pairs,
+		"delim:hex=0d+0d0a":    `codec: delimiter "\r" occurs in "\r\n" before its end`,
+		"delim:hex=0a,hex=0d":  `codec: key "hex" is given twice`,
+		"delim:hex=0a,keep=1":  `codec: key "keep" takes no value`,
+		"delim:keep,keep":      `codec: key "keep" is given twice`,
 	} {
 		c, err := codec.Parse(spec)
 		require.EqualError(t, err, want, spec)

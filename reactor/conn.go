@@ -129,6 +129,18 @@ func (c *Conn) Resume() {
 	}
 }
 
+// SetHandler gives the connection another handler, after a handshake say. The old one hears no more, its Close included; what is
+// unconsumed when the running method returns is delivered to the new one in the next turn.
+func (c *Conn) SetHandler(h Handler) {
+	c.assertOnLoop()
+	if c.phase != phaseOpen || c.handler == nil {
+		return // ended, or the accept func has not returned its handler yet
+	}
+	c.handler = h
+	c.seen, c.need = 0, 0
+	c.continueLater()
+}
+
 // Close sends what has been written, then closes: no input is delivered any more. The handler's Close follows when the
 // kernel has taken everything, or WriteTimeout passed without progress.
 func (c *Conn) Close() error {

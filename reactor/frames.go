@@ -103,7 +103,7 @@ func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
 		if err := f.Frame(c, payload); err != nil {
 			return consumed, err
 		}
-		if c.stopped() {
+		if c.stopped() || c.flags&fAgain != 0 { // SetHandler may have been called
 			return consumed, nil
 		}
 	}
