@@ -154,7 +154,7 @@ func (c *Conn) keep(rest []byte) {
 	case fits && !own && cap(c.input.B) >= n:
 		c.input.B, c.consumed = append(c.input.B[:0], rest...), 0
 	default:
-		b := getInput(n)
+		b := getBuffer(n)
 		b.B = append(b.B, rest...)
 		c.dropInput()
 		c.input = b
@@ -185,7 +185,7 @@ func (c *Conn) growInput() []byte {
 		if c.need > have {
 			size = min(size, max(c.need, have+headroom)) // a decoder may only know that it needs one byte more
 		}
-		bigger := getInput(size)
+		bigger := getBuffer(size)
 		bigger.B = append(bigger.B, c.unconsumed()...)
 		c.dropInput()
 		c.input = bigger
@@ -200,7 +200,7 @@ func (c *Conn) dropInput() {
 	if c.input == nil {
 		return
 	}
-	putInput(c.input)
+	putBuffer(c.input)
 	c.input, c.consumed = nil, 0
 	c.chargeRoom()
 }

@@ -16,12 +16,11 @@ import (
 
 const (
 	directSize   = 16 << 10 // a write from this size on is sent from where it lies, not copied to gather
-	segmentSize  = 64 << 10 // small writes share a segment up to this size
+	segmentSize  = 64 << 10 // small writes share segments, which grow to this size
+	frameRoom    = 32       // what a frame is likely to add to its payload
 	smallSegment = 4 << 10  // writes below this size always do
 	maxFlushes   = 4        // gathering writes for one event; the others of the loop wait meanwhile
 )
-
-var segments bytebufferpool.Pool
 
 var outputQueues = sync.Pool{New: func() any { return new(outputQueue) }}
 
@@ -36,11 +35,16 @@ type outputQueue struct {
 // append copies p to the end.
 func (q *outputQueue) append(p []byte) {
 	q.size += len(p)
-	if last := len(q.segments) - 1; last >= q.first && len(q.segments[last].B)+len(p) <= segmentSize {
-		q.segments[last].B = append(q.segments[last].B, p...)
-		return
+	size := len(p)
+	if last := len(q.segments) - 1; last >= q.first {
+		tail := q.segments[last]
+		if len(tail.B)+len(p) <= cap(tail.B) {
+			tail.B = append(tail.B, p...)
+			return
+		}
+		size = max(size, min(2*cap(tail.B), segmentSize)) // more small writes are likely to come
 	}
-	s := segments.Get()
+	s := getBuffer(size)
 	s.B = append(s.B, p...)
 	q.segments = append(q.segments, s)
 }
@@ -49,7 +53,7 @@ func (q *outputQueue) append(p []byte) {
 func (q *outputQueue) push(s *bytebufferpool.ByteBuffer) {
 	if len(s.B) < smallSegment {
 		q.append(s.B)
-		segments.Put(s)
+		putBuffer(s)
 		return
 	}
 	q.size += len(s.B)
@@ -76,7 +80,7 @@ func (q *outputQueue) sent(n int) {
 	q.offset += n
 	for q.first < len(q.segments) && q.offset >= len(q.segments[q.first].B) {
 		q.offset -= len(q.segments[q.first].B)
-		segments.Put(q.segments[q.first])
+		putBuffer(q.segments[q.first])
 		q.segments[q.first] = nil
 		q.first++
 	}
@@ -131,9 +135,9 @@ func (c *Conn) writeFrame(enc codec.Encoder, payload []byte) (err error) {
 	if l.cur == c && c.output == nil {
 		l.gather, err = enc.AppendFrame(l.gather, payload)
 	} else {
-		s := segments.Get()
+		s := getBuffer(len(payload) + frameRoom)
 		if s.B, err = enc.AppendFrame(s.B, payload); err != nil {
-			segments.Put(s)
+			putBuffer(s)
 		} else {
 			c.push(s)
 		}
@@ -322,7 +326,7 @@ func (c *Conn) dropOutput() {
 		c.hold(-q.size)
 	}
 	for _, s := range q.segments[q.first:] {
-		segments.Put(s)
+		putBuffer(s)
 	}
 	clear(q.segments)
 	*q = outputQueue{segments: q.segments[:0]}

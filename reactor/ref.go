@@ -40,7 +40,7 @@ func (r Ref) Write(p []byte) (int, error) {
 	if err := r.mayWrite(); err != nil {
 		return 0, err
 	}
-	s := segments.Get()
+	s := getBuffer(len(p))
 	s.B = append(s.B, p...)
 	if err := r.post(s); err != nil {
 		return 0, err
@@ -53,9 +53,9 @@ func (r Ref) Send(enc codec.Encoder, payload []byte) (err error) {
 	if err := r.mayWrite(); err != nil {
 		return err
 	}
-	s := segments.Get()
+	s := getBuffer(len(payload) + frameRoom)
 	if s.B, err = enc.AppendFrame(s.B, payload); err != nil {
-		segments.Put(s)
+		putBuffer(s)
 		return err
 	}
 	return r.post(s)
@@ -93,14 +93,14 @@ func (r Ref) mayWrite() error {
 func (r Ref) post(s *bytebufferpool.ByteBuffer) error {
 	n := len(s.B)
 	if n == 0 {
-		segments.Put(s)
+		putBuffer(s)
 		return nil
 	}
 	r.c.loop.r.charge(int64(n))
 	err := r.c.loop.post(task{op: opWrite, c: r.c, buf: s}, false)
 	if err != nil {
 		r.c.loop.r.charge(-int64(n))
-		segments.Put(s)
+		putBuffer(s)
 	}
 	return err
 }
@@ -133,7 +133,7 @@ func (c *Conn) posted(s *bytebufferpool.ByteBuffer) {
 	if c.phase != phaseOpen || c.flags&(fClose|fFailed|fCloseWrite) != 0 {
 		// Lost. It stays counted in held, which end reports, unless that has been.
 		c.loop.r.charge(-int64(n))
-		segments.Put(s)
+		putBuffer(s)
 		return
 	}
 	c.queue().push(s)
