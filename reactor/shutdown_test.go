@@ -380,7 +380,7 @@ func TestWaitingOnALoop(t *testing.T) {
 		do(t, receive(t, w.refs), func(*reactor.Conn) {
 			for what, err := range map[string]error{
 				"Shutdown": s.Shutdown(context.Background()),
-				"Close":    s.Reactor.Close(),
+				"Close":    s.Close(),
 				"Serve":    s.Serve(context.Background()),
 			} {
 				if !errors.Is(err, reactor.ErrOnLoop) {
