@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -164,7 +165,7 @@ func TestErrorOfDataGoesBeforeInputLimit(t *testing.T) {
 
 // A count of consumed bytes that cannot be is a panic, contained like any other.
 func TestConsumedOutOfRange(t *testing.T) {
-	for _, consumed := range []int{-1, 4, 1 << 40} {
+	for _, consumed := range []int{-1, 4, math.MaxInt} {
 		t.Run(fmt.Sprint(consumed), func(t *testing.T) {
 			ends := make(chan error, 1)
 			s := transport{"tcp", 1}.serve(t, shared(&hooks{

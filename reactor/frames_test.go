@@ -191,7 +191,7 @@ func TestTruncatedEnd(t *testing.T) {
 		{"inside a header", codec.LengthPrefix(4, 0), "\x00", &codec.TruncatedError{Have: 1, Need: 4}},
 		{"inside a payload", codec.LengthPrefix(2, 0), "\x00\x05abc", &codec.TruncatedError{Have: 5, Need: 7}},
 		{"inside a large payload", codec.LengthPrefix(4, 16<<20), "\x00\x80\x00\x00abc", &codec.TruncatedError{Have: 7, Need: 4 + 8<<20}},
-		{"inside a huge payload", codec.LengthPrefix(4, math.MaxInt), "\xc0\x00\x00\x00abc", &codec.TruncatedError{Have: 7, Need: 4 + 3<<30}},
+		{"inside a huge payload", codec.LengthPrefix(4, math.MaxInt), "\x40\x00\x00\x00abc", &codec.TruncatedError{Have: 7, Need: 4 + 1<<30}},
 	}
 	forEachNetwork(t, func(t *testing.T, tr transport) {
 		for _, row := range rows {

@@ -16,6 +16,7 @@ import (
 // The bounds of one loop's turn and of its buffers.
 const (
 	maxTasksPerTurn = 256      // tasks run for one wake-up before I/O has its turn
+	writesPerTask   = 16       // posted writes that count as one of them: they are queued, and leave together
 	readSize        = 64 << 10 // bytes read for one readiness event
 	headroom        = 4 << 10  // a leftover up to this size is put in front of what is read, see Conn.read
 	gatherSize      = 64 << 10 // written bytes that gather before they are sent
@@ -203,10 +204,14 @@ func (l *loop) postLoop(fn func()) error {
 }
 
 func (l *loop) runTasks() {
-	for n := range maxTasksPerTurn {
-		t, ok := l.mailbox.take(n == 0)
+	fresh := true
+	for budget := maxTasksPerTurn * writesPerTask; budget > 0; fresh = false {
+		t, ok := l.mailbox.take(fresh)
 		if !ok {
 			return
+		}
+		if budget--; t.op != opWrite {
+			budget -= writesPerTask - 1
 		}
 		switch t.op {
 		case opLoop:

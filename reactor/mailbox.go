@@ -80,7 +80,7 @@ func (m *mailbox) swap() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	spare := m.running[:0]
-	if cap(spare) > maxTasksPerTurn*4 {
+	if cap(spare) > maxTasksPerTurn*writesPerTask {
 		spare = nil
 	}
 	m.running, m.tasks, m.next = m.tasks, spare, 0

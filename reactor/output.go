@@ -132,21 +132,31 @@ func (c *Conn) write(p []byte) error {
 // writeFrame is write for a payload to be framed, straight into the gathered output.
 func (c *Conn) writeFrame(enc codec.Encoder, payload []byte) (err error) {
 	l := c.loop
-	if l.cur == c && c.output == nil {
-		l.gather, err = enc.AppendFrame(l.gather, payload)
-	} else {
-		s := getBuffer(len(payload) + frameRoom)
-		if s.B, err = enc.AppendFrame(s.B, payload); err != nil {
-			putBuffer(s)
-		} else {
-			c.push(s)
+	direct := l.cur == c && c.output == nil
+	if direct && len(payload) < directSize {
+		if l.gather, err = enc.AppendFrame(l.gather, payload); err == nil {
+			c.wrote()
 		}
-	}
-	if err != nil {
 		return err
 	}
-	c.wrote()
-	return nil
+	s := getBuffer(len(payload) + frameRoom)
+	if s.B, err = enc.AppendFrame(s.B, payload); err != nil {
+		putBuffer(s)
+		return err
+	}
+	sent := 0
+	if direct {
+		sent, err = c.sendWith(s.B)
+	}
+	if err != nil || sent == len(s.B) {
+		putBuffer(s)
+	} else {
+		c.push(s, sent)
+	}
+	if err == nil {
+		c.wrote()
+	}
+	return err
 }
 
 // wrote sees to the marks after a write.
@@ -163,16 +173,25 @@ func (c *Conn) wrote() {
 	}
 }
 
-// sendThrough sends the gathered output and p with one call and queues what is not taken. An error means that nothing
-// of p was.
+// sendThrough sends the gathered output and p with one call and queues what is not taken. An error means that nothing of
+// p was.
 func (c *Conn) sendThrough(p []byte) error {
+	n, err := c.sendWith(p)
+	if err == nil {
+		c.enqueue(p[n:])
+	}
+	return err
+}
+
+// sendWith sends the gathered output and p with one call, queues what is not taken of the first and says how much was of
+// p. An error means that nothing was.
+func (c *Conn) sendWith(p []byte) (n int, err error) {
 	l := c.loop
 	if c.handler == nil { // the accept func may still refuse the connection
 		c.flushGather()
-		c.enqueue(p)
-		return nil
+		c.flags |= fUntried
+		return 0, nil
 	}
-	var n int
 	var errno unix.Errno
 	if len(l.gather) == 0 {
 		n, errno = send(int(c.fd), p)
@@ -189,12 +208,9 @@ func (c *Conn) sendThrough(p []byte) error {
 	}
 	c.resetGather()
 	if c.sendResult(errno); c.flags&fFailed != 0 {
-		return c.rare.cause
+		return 0, c.rare.cause
 	}
-	if n < len(p) {
-		c.enqueue(p[n:])
-	}
-	return nil
+	return n, nil
 }
 
 // flushGather sends the gathered output and queues what is not taken.
@@ -291,10 +307,12 @@ func (c *Conn) enqueue(p []byte) {
 	c.hold(len(p))
 }
 
-// push puts a whole segment at the end of the queue.
-func (c *Conn) push(s *bytebufferpool.ByteBuffer) {
-	c.queue().push(s)
-	c.hold(len(s.B))
+// push puts a whole segment at the end of the queue, of which the first bytes were sent if the queue was empty.
+func (c *Conn) push(s *bytebufferpool.ByteBuffer, sent int) {
+	c.hold(len(s.B) - sent)
+	q := c.queue()
+	q.push(s)
+	q.sent(sent)
 }
 
 // queue returns the queue. A new one starts the clock of WriteTimeout.
