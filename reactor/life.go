@@ -118,7 +118,7 @@ func (c *Conn) proceed() {
 
 // unblock ends the state above the high-water mark, if output has fallen below the low-water mark.
 func (c *Conn) unblock() bool {
-	if c.flags&fBlocked == 0 || c.phase != phaseOpen || !c.relieved() {
+	if c.flags&(fBlocked|fClose|fFailed) != fBlocked || c.phase != phaseOpen || !c.relieved() {
 		return false
 	}
 	c.flags &^= fBlocked
