@@ -8,6 +8,7 @@ package reactor_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/stretchr/testify/require"
@@ -163,20 +165,39 @@ func TestFamilies(t *testing.T) {
 		{"tcp6", ":0"},
 		{"tcp6", "[::]:0"},
 	}
+	// Somebody else may listen at the same port of the other family, so who answers says who it is.
+	const greeting = "the listener of this test"
 	reach := func(network, host string, a net.Addr) bool {
 		conn, err := net.Dial(network, net.JoinHostPort(host, fmt.Sprint(a.(*net.TCPAddr).Port)))
-		if err == nil {
-			_ = conn.Close()
+		if err != nil {
+			return false
 		}
-		return err == nil
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		got := make([]byte, len(greeting))
+		_, _ = io.ReadFull(conn, got)
+		return string(got) == greeting
 	}
 	forEachReusePort(t, func(t *testing.T, s *server, opts *reactor.StreamOptions) {
 		for _, row := range rows {
 			t.Run(row.network+" "+row.address, func(t *testing.T) {
 				theirs, err := net.Listen(row.network, row.address)
 				require.NoError(t, err)
-				defer func() { _ = theirs.Close() }()
-				ours := s.listen(row.network, row.address, shared(reactor.DataFunc(echo)), opts)
+				var accepting sync.WaitGroup
+				accepting.Go(func() {
+					for conn, err := theirs.Accept(); err == nil; conn, err = theirs.Accept() {
+						_, _ = conn.Write([]byte(greeting))
+						_ = conn.Close()
+					}
+				})
+				defer func() {
+					_ = theirs.Close()
+					accepting.Wait()
+				}()
+				ours := s.listen(row.network, row.address, func(c *reactor.Conn) (reactor.Handler, error) {
+					_, _ = c.Write([]byte(greeting))
+					return reactor.DataFunc(echo), nil
+				}, opts)
 				require.Equal(t, reach("tcp4", "127.0.0.1", theirs.Addr()), reach("tcp4", "127.0.0.1", ours.Addr()), "by IPv4")
 				require.Equal(t, reach("tcp6", "::1", theirs.Addr()), reach("tcp6", "::1", ours.Addr()), "by IPv6")
 				require.Equal(t, theirs.Addr().(*net.TCPAddr).IP.String(), ours.Addr().(*net.TCPAddr).IP.String())
