@@ -563,8 +563,10 @@ func TestPanicInEachCallback(t *testing.T) {
 		{"EOF", &hooks{eof: func(*reactor.Conn, []byte) error { panic(boom) }}},
 		{"Writable", &hooks{
 			data: func(c *reactor.Conn, in []byte) (int, error) {
-				_, err := c.Write(make([]byte, 8<<20))
-				return len(in), err
+				for !c.Blocked() { // the kernel may take megabytes while the client reads
+					_, _ = c.Write(make([]byte, 8<<20))
+				}
+				return len(in), nil
 			},
 			writable: func(*reactor.Conn) { panic(boom) },
 		}},
@@ -633,7 +635,12 @@ func TestSteeringInEveryCallback(t *testing.T) {
 		},
 		"Writable": func(act func(*reactor.Conn)) (reactor.Handler, func(*reactor.Conn)) {
 			return &hooks{
-				data:     func(c *reactor.Conn, in []byte) (int, error) { _, _ = c.Write(big); return len(in), nil },
+				data: func(c *reactor.Conn, in []byte) (int, error) {
+					for !c.Blocked() {
+						_, _ = c.Write(big)
+					}
+					return len(in), nil
+				},
 				writable: act,
 			}, nil
 		},
