@@ -43,12 +43,8 @@ func (r *Reactor) Close() error {
 	if r.onLoop() {
 		return ErrOnLoop
 	}
-	if r.beginShutdown() {
-		r.abortBecause(net.ErrClosed)
-		for _, l := range r.loops {
-			_ = l.postLoop(l.abortAll)
-		}
-	}
+	r.beginShutdown()
+	r.abortBecause(net.ErrClosed)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	err := r.awaitLoops(ctx)
@@ -60,14 +56,22 @@ func (r *Reactor) Close() error {
 
 // awaitLoops waits for the loops to end, and makes them when ctx is done.
 func (r *Reactor) awaitLoops(ctx context.Context) error {
+	if r.ended(ctx) {
+		return r.outcome()
+	}
+	return r.abort(ctx)
+}
+
+// ended waits for the loops to end and says whether they did before ctx was done.
+func (r *Reactor) ended(ctx context.Context) bool {
 	for _, l := range r.loops {
 		select {
 		case <-l.done:
 		case <-ctx.Done():
-			return r.abort(ctx)
+			return false
 		}
 	}
-	return r.outcome()
+	return true
 }
 
 func (r *Reactor) abort(ctx context.Context) error {

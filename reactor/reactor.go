@@ -102,17 +102,8 @@ func (r *Reactor) Serve(ctx context.Context) error {
 	r.start()
 	r.mu.Unlock()
 
-	ended := make(chan struct{})
-	go func() {
-		for _, l := range r.loops {
-			<-l.done
-		}
-		close(ended)
-	}()
-	select {
-	case <-ended:
+	if r.ended(ctx) {
 		return r.outcome()
-	case <-ctx.Done():
 	}
 	drain, cancel := context.Background(), context.CancelFunc(func() {})
 	if r.opts.DrainTimeout > 0 {
