@@ -92,8 +92,8 @@ func (h *hoard) free(n int) {
 	}
 }
 
-// starve dials with the last descriptor: the server has none to accept with.
-func (h *hoard) starve(addr net.Addr) client {
+// dial connects with the last descriptor: the server has none to accept with.
+func (h *hoard) dial(addr net.Addr) client {
 	h.t.Helper()
 	var conn net.Conn
 	var err error
@@ -108,8 +108,15 @@ func (h *hoard) starve(addr net.Addr) client {
 	require.NoError(h.t, err)
 	require.NoError(h.t, conn.SetDeadline(time.Now().Add(patience)))
 	h.t.Cleanup(func() { _ = conn.Close() })
-	h.takeAll() // the dialer may have used one more for a moment
 	return client{halfCloser: conn.(halfCloser), t: h.t}
+}
+
+// starve is dial, after which there is no descriptor for sure: the dialer may have used one more for a moment.
+func (h *hoard) starve(addr net.Addr) client {
+	h.t.Helper()
+	cl := h.dial(addr)
+	h.takeAll()
+	return cl
 }
 
 // counted serves a reactor whose events are counted and which listens n times.
@@ -243,7 +250,7 @@ func TestLingeringGoesWhenDescriptorsRunOut(t *testing.T) {
 			gone = append(gone, cl)
 		}
 		h := hoardDescriptors(t)
-		waiting := h.starve(s.Listener.Addr())
+		waiting := h.dial(s.Listener.Addr()) // not starve, which would take what the server gives back
 		began := time.Now()
 		waiting.send("anyone?")
 		waiting.expect("anyone?")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -56,33 +57,54 @@ func openCounter(id uint64, tid int) (int, error) {
 	return fd, os.NewSyscallError("perf_event_open", err)
 }
 
+// listings bounds how often CountSyscalls begins anew because a thread came or went meanwhile.
+const listings = 100
+
 // CountSyscalls starts to count. It returns nil where that cannot be done.
+//
+// A thread made by one that is counted is counted too; one made by a thread whose turn had not come yet is not. So the
+// counters hold only if the threads are the same before and after.
 func (p *Process) CountSyscalls() *SyscallCounter {
 	id, err := tracepoint()
 	if err != nil {
 		return nil
 	}
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.PID))
-	if err != nil {
-		return nil
-	}
-	c := &SyscallCounter{}
-	for _, task := range tasks {
-		tid, err := strconv.Atoi(task.Name())
-		if err != nil {
-			continue
+	for range listings {
+		c := &SyscallCounter{}
+		before := p.threads()
+		err := c.open(id, before)
+		if err == nil && len(before) > 0 && slices.Equal(before, p.threads()) {
+			return c
 		}
-		fd, err := openCounter(id, tid)
-		if errors.Is(err, unix.ESRCH) {
-			continue // the thread has ended
-		}
-		if err != nil {
-			c.Close()
+		c.Close()
+		if err != nil && !errors.Is(err, unix.ESRCH) { // ESRCH: the thread has ended
 			return nil
+		}
+	}
+	return nil
+}
+
+func (c *SyscallCounter) open(id uint64, threads []int) error {
+	for _, tid := range threads {
+		fd, err := openCounter(id, tid)
+		if err != nil {
+			return err
 		}
 		c.fds = append(c.fds, fd)
 	}
-	return c
+	return nil
+}
+
+// threads lists the threads of the process, in order.
+func (p *Process) threads() (tids []int) {
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.PID))
+	for _, task := range tasks {
+		if tid, err := strconv.Atoi(task.Name()); err == nil {
+			tids = append(tids, tid)
+		}
+	}
+	slices.Sort(tids)
+	return tids
 }
 
 // Count returns how many calls there were since the start.
