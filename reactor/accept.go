@@ -145,7 +145,7 @@ func (a *acceptor) hand(fd int, tuple FourTuple) {
 	}
 	l.load.Add(1)
 	c := &Conn{
-		loop: l, listener: a.listener, tuple: tuple, fd: int32(fd), heapIndex: -1,
+		loop: l, origin: &a.listener.origin, tuple: tuple, fd: int32(fd), heapIndex: -1,
 		id: l.r.sequence.Add(1)<<fdBits | uint64(fd),
 	}
 	if l == a.loop {

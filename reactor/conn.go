@@ -22,7 +22,7 @@ import (
 type Conn struct {
 	loop     *loop
 	handler  Handler
-	listener *Listener
+	origin   *origin
 	input    *bytebufferpool.ByteBuffer // received and unconsumed; nil if there is none
 	output   *outputQueue               // written and not taken by the kernel; nil if there is none
 	rare     *rareState                 // what few connections need, nil until needed

@@ -89,7 +89,7 @@ func (c *Conn) read() {
 
 // received delivers in: everything unconsumed, what has just come last.
 func (c *Conn) received(in []byte) {
-	if c.listener.opts.IdleTimeout != 0 {
+	if c.origin.opts.IdleTimeout != 0 {
 		c.moved = now()
 	}
 	c.deliver(in)
@@ -169,7 +169,7 @@ func (c *Conn) keep(rest []byte) {
 
 // inputLimit is MaxInput, or what the handler's codec needs.
 func (c *Conn) inputLimit() int {
-	limit := c.listener.opts.MaxInput
+	limit := c.origin.opts.MaxInput
 	if h, ok := c.handler.(interface{ maxInput() int }); ok {
 		limit = max(limit, h.maxInput())
 	}

@@ -129,7 +129,7 @@ func (c *Conn) unblock() bool {
 // relieved says whether output is below the low-water mark.
 func (c *Conn) relieved() bool {
 	n := c.Unsent()
-	return n == 0 || n < c.listener.opts.LowWater
+	return n == 0 || n < c.origin.opts.LowWater
 }
 
 // finish asks for a graceful close; the first cause stays.
@@ -268,17 +268,17 @@ func (c *Conn) open() {
 		c.refuse()
 		return
 	}
-	h, err := c.listener.accept(c)
+	h, err := c.origin.accept(c)
 	if err == nil && h == nil {
 		err = errors.New("reactor: the accept func returned neither handler nor error")
-		l.r.opts.Logger.Error(err.Error(), "listener", c.listener.String())
+		l.r.opts.Logger.Error(err.Error(), "origin", c.origin.String())
 	}
 	if err != nil {
 		c.refuse()
 		return
 	}
 	c.handler = h
-	if idle := c.listener.opts.IdleTimeout; idle > 0 {
+	if idle := c.origin.opts.IdleTimeout; idle > 0 {
 		c.moved = now()
 		l.deadlines.set(l, c, coarse(c.moved+int64(idle), idle))
 	}
@@ -433,10 +433,10 @@ func (c *Conn) expire() {
 		}
 		return
 	}
-	if limit := c.listener.opts.WriteTimeout; limit > 0 && c.output != nil {
+	if limit := c.origin.opts.WriteTimeout; limit > 0 && c.output != nil {
 		c.check(t, c.rare.progress, limit, ErrWriteTimeout)
 	}
-	if limit := c.listener.opts.IdleTimeout; limit > 0 && c.phase == phaseOpen {
+	if limit := c.origin.opts.IdleTimeout; limit > 0 && c.phase == phaseOpen {
 		if c.holds > 0 {
 			c.moved = t
 		}
@@ -474,7 +474,7 @@ func (l *loop) crashed(value any) {
 
 // opError wraps a socket's error as package net does.
 func (c *Conn) opError(op, call string, errno unix.Errno) error {
-	network := c.listener.network
+	network := c.origin.network
 	e := &net.OpError{Op: op, Net: network, Err: os.NewSyscallError(call, errno)}
 	if c.tuple != (FourTuple{}) {
 		e.Source, e.Addr = net.TCPAddrFromAddrPort(c.tuple.Local), net.TCPAddrFromAddrPort(c.tuple.Remote)

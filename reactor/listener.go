@@ -24,13 +24,10 @@ const maxBacklog = 1 << 16
 // A Listener is an address that the reactor serves, with one socket or one for each loop. Its methods may be called
 // from any goroutine.
 type Listener struct {
+	origin
 	reactor *Reactor
-	network string
-	addr    net.Addr
 	local   netip.AddrPort // of addr, for streams and datagrams over IP
-	accept  AcceptFunc
-	opts    *StreamOptions
-	file    *socketFile // of a unix listener with a path
+	file    *socketFile    // of a unix listener with a path
 
 	sockets  []source
 	loops    []*loop // of each socket
@@ -38,6 +35,17 @@ type Listener struct {
 	closed   chan struct{} // closed with the last socket
 	shutOnce sync.Once
 }
+
+// An origin is what connections that came to be in one way have in common.
+type origin struct {
+	network string
+	addr    net.Addr
+	accept  AcceptFunc
+	opts    *StreamOptions
+}
+
+// String returns the network and the address.
+func (o *origin) String() string { return o.network + " " + o.addr.String() }
 
 // Listen serves stream connections on an address. The network is tcp, tcp4, tcp6 or unix; host names resolve, IPv4
 // first; an empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket, as does [::]; 0.0.0.0
@@ -54,7 +62,7 @@ func (r *Reactor) Listen(network, address string, accept AcceptFunc, o *StreamOp
 	if err != nil {
 		return nil, err
 	}
-	lis := &Listener{reactor: r, network: network, accept: accept, opts: opts, closed: make(chan struct{})}
+	lis := &Listener{origin: origin{network: network, accept: accept, opts: opts}, reactor: r, closed: make(chan struct{})}
 	switch network {
 	case "tcp", "tcp4", "tcp6":
 		err = lis.listenTCP(address)
@@ -87,7 +95,7 @@ func (a nameAddr) String() string  { return a.name }
 func (lis *Listener) Addr() net.Addr { return lis.addr }
 
 // String returns the network and the address.
-func (lis *Listener) String() string { return lis.network + " " + lis.addr.String() }
+func (lis *Listener) String() string { return lis.origin.String() }
 
 // Close stops listening. Connections that were accepted go on; who waits in the backlog is reset. It returns when the
 // sockets are closed, but for a call on a loop, which does not wait. Closing twice is closing once.

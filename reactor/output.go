@@ -98,7 +98,7 @@ func (c *Conn) mayWrite() error {
 		return net.ErrClosed
 	case c.flags&fCloseWrite != 0:
 		return ErrWriteClosed
-	case c.gathered()+int(c.held.Load()) >= c.listener.opts.MaxOutput:
+	case c.gathered()+int(c.held.Load()) >= c.origin.opts.MaxOutput:
 		return ErrOverflow
 	}
 	return nil
@@ -165,10 +165,10 @@ func (c *Conn) wrote() {
 	if l.cur != c {
 		c.flags |= fUntried
 		c.later()
-	} else if n := len(l.gather); n > gatherSize || n > c.listener.opts.HighWater {
+	} else if n := len(l.gather); n > gatherSize || n > c.origin.opts.HighWater {
 		c.flushGather()
 	}
-	if c.Unsent() > c.listener.opts.HighWater {
+	if c.Unsent() > c.origin.opts.HighWater {
 		c.flags |= fBlocked
 	}
 }
@@ -293,7 +293,7 @@ func (c *Conn) flushQueue() {
 func (c *Conn) sendResult(errno unix.Errno) {
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR && errno != unix.ENOBUFS {
 		c.fail(c.opError("write", "send", errno))
-	} else if c.output == nil && c.listener.opts.IdleTimeout != 0 {
+	} else if c.output == nil && c.origin.opts.IdleTimeout != 0 {
 		c.moved = now()
 	}
 }
@@ -329,7 +329,7 @@ func (c *Conn) progressed() {
 	t := now()
 	c.extra().progress = t
 	c.moved = t
-	if timeout := c.listener.opts.WriteTimeout; timeout > 0 {
+	if timeout := c.origin.opts.WriteTimeout; timeout > 0 {
 		c.loop.deadlines.set(c.loop, c, coarse(t+int64(timeout), timeout))
 	}
 }

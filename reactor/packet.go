@@ -123,7 +123,7 @@ func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *Pack
 	if err != nil {
 		return nil, err
 	}
-	lis := &Listener{reactor: r, network: network, closed: make(chan struct{})}
+	lis := &Listener{origin: origin{network: network}, reactor: r, closed: make(chan struct{})}
 	switch network {
 	case "udp", "udp4", "udp6":
 		err = lis.listenUDP(address, h, opts)

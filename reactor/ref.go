@@ -83,7 +83,7 @@ func (r Ref) mayWrite() error {
 	switch {
 	case r.c == nil || r.c.hasEnded():
 		return net.ErrClosed
-	case r.c.held.Load() >= int64(r.c.listener.opts.MaxOutput):
+	case r.c.held.Load() >= int64(r.c.origin.opts.MaxOutput):
 		return ErrOverflow
 	}
 	return nil
@@ -138,7 +138,7 @@ func (c *Conn) posted(s *bytebufferpool.ByteBuffer) {
 	}
 	c.queue().push(s)
 	c.flags |= fUntried
-	if c.Unsent() > c.listener.opts.HighWater {
+	if c.Unsent() > c.origin.opts.HighWater {
 		c.flags |= fBlocked
 	}
 	c.later()
