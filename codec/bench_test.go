@@ -13,7 +13,7 @@ import (
 	"github.com/quartet-go/quartet/codec"
 )
 
-// What a frame of 64 bytes costs in a stream that never runs dry. An op is a frame.
+// What a frame of 64 bytes costs in a stream that never runs dry: ns/frame.
 //
 // The std rows are how blocking code would do it: a bufio.Scanner with a split function, io.ReadFull from a bufio.Reader
 // for the header and for the payload, ReadSlice. They copy each frame at least once, as they own the buffer; codecs
@@ -26,83 +26,93 @@ func BenchmarkDecode64(b *testing.B) {
 		name string
 		c    codec.Codec
 	}{
-		{"by=fixed", codec.Fixed(64)},
-		{"by=len4", codec.LengthPrefix(4, 0)},
-		{"by=len2", codec.LengthPrefix(2, 0)},
-		{"by=len8", codec.LengthPrefix(8, 0)},
-		{"by=len4little", codec.LengthField(codec.LengthFieldOptions{Strip: 4, LittleEndian: true})},
-		{"by=varint", codec.Varint(0)},
-		{"by=netstring", codec.Netstring(0)},
-		{"by=line", codec.Line(0)},
-		{"by=delimiter", delimiters("\n")},
-		{"by=delimiterCRLF", delimiters("\r\n")},
-		{"by=delimiterAny", delimiters("\n", ";")},
-		{"by=raw", codec.Raw()},
+		{"fixed", codec.Fixed(64)},
+		{"len4", codec.LengthPrefix(4, 0)},
+		{"len2", codec.LengthPrefix(2, 0)},
+		{"len8", codec.LengthPrefix(8, 0)},
+		{"len4little", codec.LengthField(codec.LengthFieldOptions{Strip: 4, LittleEndian: true})},
+		{"varint", codec.Varint(0)},
+		{"netstring", codec.Netstring(0)},
+		{"line", codec.Line(0)},
+		{"delimiter", delimiters("\n")},
+		{"delimiterCRLF", delimiters("\r\n")},
+		{"delimiterAny", delimiters("\n", ";")},
 	} {
-		b.Run(test.name, func(b *testing.B) {
-			wire := stream64(b, test.c)
-			b.ReportAllocs()
-			rest := wire
-			for b.Loop() {
-				_, n, _, err := test.c.Decode(rest, 0)
-				if n == 0 || err != nil {
-					b.Fatal(n, err)
+		wire := stream64(b, test.c)
+		b.Run("by="+test.name, func(b *testing.B) {
+			frames64(b, func() (bytes int) {
+				for rest := wire; len(rest) > 0; {
+					payload, n, _, err := test.c.Decode(rest, 0)
+					if n == 0 || err != nil {
+						b.Fatal(n, err)
+					}
+					bytes += len(payload)
+					rest = rest[n:]
 				}
-				if rest = rest[n:]; len(rest) == 0 {
-					rest = wire
+				return bytes
+			})
+		})
+		if _, ok := test.c.(codec.BatchDecoder); !ok {
+			continue
+		}
+		b.Run("by="+test.name+"Batch", func(b *testing.B) {
+			payloads := make([][]byte, 256)
+			frames64(b, func() (bytes int) {
+				for rest := wire; len(rest) > 0; {
+					frames, n, _, err := codec.DecodeBatch(test.c, payloads, rest, 0)
+					if n == 0 || err != nil {
+						b.Fatal(n, err)
+					}
+					for _, payload := range payloads[:frames] {
+						bytes += len(payload)
+					}
+					rest = rest[n:]
 				}
-			}
+				return bytes
+			})
 		})
 	}
 
-	lines := stream64(b, codec.Line(0))
+	lines, prefixed, fixed := stream64(b, codec.Line(0)), stream64(b, codec.LengthPrefix(4, 0)), stream64(b, codec.Fixed(64))
 	b.Run("by=bareIndexByte", func(b *testing.B) {
-		rest := lines
-		for b.Loop() {
-			n := bytes.IndexByte(rest, '\n')
-			if n < 0 {
-				b.Fatal(n)
+		frames64(b, func() (sum int) {
+			for rest := lines; len(rest) > 0; {
+				n := bytes.IndexByte(rest, '\n')
+				if n < 0 {
+					b.Fatal(n)
+				}
+				sum += n
+				rest = rest[n+1:]
 			}
-			if rest = rest[n+1:]; len(rest) == 0 {
-				rest = lines
-			}
-		}
+			return sum
+		})
 	})
+	readSlice := bufio.NewReader(&endless{data: lines})
 	b.Run("by=stdReadSlice", func(b *testing.B) {
-		r := bufio.NewReader(&endless{data: lines})
-		for b.Loop() {
-			if line, err := r.ReadSlice('\n'); err != nil || len(line) != 65 {
-				b.Fatal(line, err)
+		frames64(b, func() (bytes int) {
+			for range frames {
+				line, err := readSlice.ReadSlice('\n')
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes += len(line) - 1
 			}
-		}
+			return bytes
+		})
 	})
-	b.Run("by=stdScanLines", func(b *testing.B) {
-		scanner := bufio.NewScanner(&endless{data: lines})
-		for b.Loop() {
-			if !scanner.Scan() || len(scanner.Bytes()) != 64 {
-				b.Fatal(scanner.Err())
-			}
-		}
-	})
-
-	prefixed := stream64(b, codec.LengthPrefix(4, 0))
-	b.Run("by=stdScanFixed", func(b *testing.B) {
-		scanner := bufio.NewScanner(&endless{data: stream64(b, codec.Fixed(64))})
-		scanner.Split(func(data []byte, _ bool) (int, []byte, error) {
+	for _, test := range []struct {
+		name  string
+		wire  []byte
+		split bufio.SplitFunc
+	}{
+		{"Lines", lines, bufio.ScanLines},
+		{"Fixed", fixed, func(data []byte, _ bool) (int, []byte, error) {
 			if len(data) < 64 {
 				return 0, nil, nil
 			}
 			return 64, data[:64], nil
-		})
-		for b.Loop() {
-			if !scanner.Scan() || len(scanner.Bytes()) != 64 {
-				b.Fatal(scanner.Err())
-			}
-		}
-	})
-	b.Run("by=stdScanLen4", func(b *testing.B) {
-		scanner := bufio.NewScanner(&endless{data: prefixed})
-		scanner.Split(func(data []byte, _ bool) (int, []byte, error) {
+		}},
+		{"Len4", prefixed, func(data []byte, _ bool) (int, []byte, error) {
 			if len(data) < 4 {
 				return 0, nil, nil
 			}
@@ -111,34 +121,66 @@ func BenchmarkDecode64(b *testing.B) {
 				return 0, nil, nil
 			}
 			return n, data[4:n], nil
+		}},
+	} {
+		scanner := bufio.NewScanner(&endless{data: test.wire})
+		scanner.Split(test.split)
+		b.Run("by=stdScan"+test.name, func(b *testing.B) {
+			frames64(b, func() (bytes int) {
+				for range frames {
+					if !scanner.Scan() {
+						b.Fatal(scanner.Err())
+					}
+					bytes += len(scanner.Bytes())
+				}
+				return bytes
+			})
 		})
-		for b.Loop() {
-			if !scanner.Scan() || len(scanner.Bytes()) != 64 {
-				b.Fatal(scanner.Err())
-			}
-		}
-	})
+	}
+	buf := make([]byte, 1<<10)
+	full := bufio.NewReader(&endless{data: fixed})
 	b.Run("by=stdReadFullFixed", func(b *testing.B) {
-		r := bufio.NewReader(&endless{data: stream64(b, codec.Fixed(64))})
-		buf := make([]byte, 64)
-		for b.Loop() {
-			if _, err := io.ReadFull(r, buf); err != nil {
-				b.Fatal(err)
+		frames64(b, func() (bytes int) {
+			for range frames {
+				n, err := io.ReadFull(full, buf[:64])
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes += n
 			}
-		}
+			return bytes
+		})
 	})
+	header := bufio.NewReader(&endless{data: prefixed})
 	b.Run("by=stdReadFullLen4", func(b *testing.B) {
-		r := bufio.NewReader(&endless{data: prefixed})
-		buf := make([]byte, 1<<10)
-		for b.Loop() {
-			if _, err := io.ReadFull(r, buf[:4]); err != nil {
-				b.Fatal(err)
+		frames64(b, func() (bytes int) {
+			for range frames {
+				if _, err := io.ReadFull(header, buf[:4]); err != nil {
+					b.Fatal(err)
+				}
+				n, err := io.ReadFull(header, buf[:binary.BigEndian.Uint32(buf)])
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes += n
 			}
-			if _, err := io.ReadFull(r, buf[:binary.BigEndian.Uint32(buf)]); err != nil {
-				b.Fatal(err)
-			}
-		}
+			return bytes
+		})
 	})
+}
+
+// frames is how many frames of 64 bytes a stream64 has, and an op of a benchmark that uses one.
+const frames = 1 << 10
+
+// frames64 measures decode, which decodes so many and returns the sum of their payloads' lengths.
+func frames64(b *testing.B, decode func() int) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := decode(); n != 64*frames {
+			b.Fatal(n)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/frames, "ns/frame")
 }
 
 func BenchmarkAppendFrame64(b *testing.B) {
@@ -172,7 +214,7 @@ func BenchmarkAppendFrame64(b *testing.B) {
 // stream64 returns 64 KiB, more or less, of frames with payloads of 64 bytes.
 func stream64(b *testing.B, enc codec.Encoder) (wire []byte) {
 	payload := make([]byte, 64)
-	for range 1 << 10 {
+	for range frames {
 		var err error
 		if wire, err = enc.AppendFrame(wire, payload); err != nil {
 			b.Fatal(err)

@@ -147,6 +147,13 @@ func ExampleParse() {
 	// codec: length field of 9 bytes, it must have 1 to 8
 }
 
+func ExampleDecodeBatch() {
+	payloads := make([][]byte, 64)
+	frames, n, need, err := codec.DecodeBatch(codec.LengthPrefix(2, 0), payloads, []byte("\x00\x03abc\x00\x03def\x00\x03gh"), 0)
+	fmt.Printf("%q of the first %d bytes; the next takes %d bytes; %v\n", payloads[:frames], n, need, err)
+	// Output: ["abc" "def"] of the first 10 bytes; the next takes 5 bytes; <nil>
+}
+
 // show prints the frames of a stream drawn in hexadecimal.
 func show(dec codec.Decoder, drawing string) {
 	src, err := hex.DecodeString(strings.ReplaceAll(drawing, " ", ""))

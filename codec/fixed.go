@@ -12,7 +12,18 @@ import "fmt"
 //	+----------+----------+
 //
 // It encodes payloads of exactly n bytes. Its method Max returns n. Fixed panics if n is less than 1.
-func Fixed(n int) Codec { return must(newFixed(n)) }
+//
+// Both Fixed and the Decode of its result are small enough for the compiler to inline: where a function makes the
+// codec that it decodes with, a frame costs a comparison and no call.
+func Fixed(n int) Codec {
+	if n < 1 {
+		panicFixed(n)
+	}
+	return fixed(n)
+}
+
+// panicFixed is out of line to leave Fixed small.
+func panicFixed(n int) { must(newFixed(n)) }
 
 // fixed is the length of every frame, in bytes.
 type fixed int

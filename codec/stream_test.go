@@ -79,7 +79,37 @@ func requireSplitInvariant(t require.TestingT, dec codec.Decoder, wire []byte, r
 	whole := receive(t, dec, [][]byte{wire}, eof)
 	require.Equal(t, whole, receive(t, dec, single(wire), eof), "whole and byte by byte differ")
 	require.Equal(t, whole, receive(t, dec, reads, eof), "whole and %x differ", reads)
+	for _, most := range []int{1, 3, 1 + len(whole.frames)} {
+		require.Equal(t, whole, receiveBatches(t, dec, wire, most, eof), "one by one and %d at a time differ", most)
+	}
 	return whole
+}
+
+// receiveBatches decodes wire, all of it there, at most so many frames at a time.
+func receiveBatches(t require.TestingT, dec codec.Decoder, wire []byte, most int, eof bool) (o outcome) {
+	payloads := make([][]byte, most)
+	for {
+		frames, n, need, err := codec.DecodeBatch(dec, payloads, wire, 0)
+		for _, payload := range payloads[:frames] {
+			require.NotNil(t, payload)
+			require.Equal(t, len(payload), cap(payload), "appending to the payload would change src")
+			require.True(t, bytes.Contains(wire[:n], payload), "the payload is not a part of the frames")
+			o.frames = append(o.frames, bytes.Clone(payload))
+		}
+		wire = wire[n:]
+		if frames == most {
+			require.Zero(t, need)
+			require.NoError(t, err)
+			if len(wire) > 0 {
+				continue
+			}
+		}
+		if o.err = err; err == nil && eof && len(wire) > 0 {
+			require.Greater(t, need, len(wire), "asked for bytes that are there")
+			o.err = &codec.TruncatedError{Have: len(wire), Need: need}
+		}
+		return o
+	}
 }
 
 // single cuts wire into reads of one byte.
