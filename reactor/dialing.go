@@ -214,9 +214,10 @@ func (ln *line) attempt() bool {
 		}
 		switch {
 		case errors.Is(err, unix.EAGAIN) && d.origin.network == "unix":
-			// The backlog is full. The socket would be reported writable at once, so a timer has to do.
+			// The backlog is full. The socket would be reported writable at once, so a timer has to do; those who wait
+			// look at the same moments.
 			ln.backoff = min(max(2*ln.backoff, backlogFirst), backlogLongest)
-			ln.again = coarse(now()+int64(ln.backoff), backlogLongest)
+			ln.again = (now()/int64(ln.backoff) + 2) * int64(ln.backoff)
 			return true
 		case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && l.dropLingering():
 		case ln.odd(err):
@@ -331,6 +332,7 @@ func (d *dial) tuple(fd int) (FourTuple, error) {
 	}
 	t, err := tupleOf(fd)
 	if err == nil && t.Local == t.Remote && d.opts.Local.Port() == 0 {
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // nothing shall be left of it
 		err = errSelf
 	}
 	return t, err

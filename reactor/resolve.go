@@ -6,6 +6,7 @@
 package reactor
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"strconv"
@@ -61,18 +62,39 @@ func (d *dial) lookup() ([]netip.AddrPort, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := d.opts.Resolver.LookupPort(d.ctx, d.origin.network, service)
+	names := cancellable(d.opts.Resolver)
+	port, err := names.LookupPort(d.ctx, d.origin.network, service)
 	if err != nil {
 		return nil, err
 	}
 	ips := []netip.Addr{netip.IPv4Unspecified()}
 	if host != "" {
 		network := "ip" + d.origin.network[len("tcp"):]
-		if ips, err = d.opts.Resolver.LookupNetIP(d.ctx, network, host); err != nil {
+		if ips, err = names.LookupNetIP(d.ctx, network, host); err != nil {
 			return nil, err
 		}
 	}
 	return d.suitable(ips, uint16(port))
+}
+
+// cancellable returns a Resolver like r whose lookups end with their context. Package net shares them between callers,
+// and then they go on, as do those that wait for a name server, until its answer or timeout. What the C library does
+// for a lookup cannot be ended; see net's "Name Resolution".
+func cancellable(r *net.Resolver) *net.Resolver {
+	dial := r.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	return &net.Resolver{
+		PreferGo: r.PreferGo, StrictErrors: r.StrictErrors,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err == nil {
+				context.AfterFunc(ctx, func() { _ = conn.Close() }) // the context is that of one question
+			}
+			return conn, err
+		},
+	}
 }
 
 // parse returns the address if it is made of numbers, so that there is nothing to look up.
