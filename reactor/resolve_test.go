@@ -226,6 +226,6 @@ func TestDialSilentNameServer(t *testing.T) {
 	eventually(t, "their places are free", func() bool { return s.Connecting() == 0 })
 
 	require.NoError(t, s.Dial(t.Context(), "tcp", "silent.test:1", fn, opts))
-	require.NoError(t, s.Reactor.Close())
+	require.NoError(t, s.Close())
 	require.ErrorIs(t, receive(t, calls).err, net.ErrClosed)
 }
