@@ -137,23 +137,34 @@ func (a *acceptor) acceptOnePlace() (fd int, tuple FourTuple, full bool, err uni
 func (a *acceptor) hand(fd int, tuple FourTuple) {
 	l := a.loop
 	if !a.listener.opts.ReusePort {
-		for _, other := range l.r.loops {
-			if other.load.Load() < l.load.Load() {
-				l = other
-			}
-		}
+		l = l.leastLoaded()
 	}
 	l.load.Add(1)
-	c := &Conn{
-		loop: l, origin: &a.listener.origin, tuple: tuple, fd: int32(fd), heapIndex: -1,
-		id: l.r.sequence.Add(1)<<fdBits | uint64(fd),
-	}
+	c := l.newConn(&a.listener.origin, fd, tuple)
 	if l == a.loop {
 		l.serve(c, (*Conn).open)
 	} else if l.post(task{op: opOpen, c: c}, true) != nil {
 		l.load.Add(-1)
 		l.r.conns.Add(-1)
 		_ = unix.Close(fd)
+	}
+}
+
+// leastLoaded returns the loop with the fewest connections, l itself if it is one of them. Any goroutine.
+func (l *loop) leastLoaded() *loop {
+	for _, other := range l.r.loops {
+		if other.load.Load() < l.load.Load() {
+			l = other
+		}
+	}
+	return l
+}
+
+// newConn makes a connection of the loop, which does not know it yet. Any goroutine.
+func (l *loop) newConn(from *origin, fd int, tuple FourTuple) *Conn {
+	return &Conn{
+		loop: l, origin: from, tuple: tuple, fd: int32(fd), heapIndex: -1,
+		id: l.r.sequence.Add(1)<<fdBits | uint64(fd),
 	}
 }
 

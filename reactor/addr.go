@@ -6,7 +6,9 @@
 package reactor
 
 import (
+	"net"
 	"net/netip"
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -29,4 +31,43 @@ func zoned(a netip.Addr, index uint32) netip.Addr {
 		return a
 	}
 	return a.WithZone(strconv.FormatUint(uint64(index), 10))
+}
+
+// sockaddr converts an address for a socket of the family, which can send there.
+func sockaddr(f family, to netip.AddrPort) unix.Sockaddr {
+	if f == familyIPv4 {
+		return &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}
+	}
+	return &unix.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port()), ZoneId: zoneIndex(to.Addr())}
+}
+
+// named gives the zone of an address its interface's name, which is all that gnet's sockets understand.
+func named(a netip.Addr) netip.Addr {
+	if index := zoneIndex(a); index != 0 {
+		if i, err := net.InterfaceByIndex(int(index)); err == nil {
+			return a.WithZone(i.Name)
+		}
+	}
+	return a
+}
+
+// unspecified returns the address of the same family that stands for all.
+func unspecified(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// tupleOf asks a connected TCP socket for its two addresses.
+func tupleOf(fd int) (FourTuple, error) {
+	local, err := unix.Getsockname(fd)
+	if err != nil {
+		return FourTuple{}, os.NewSyscallError("getsockname", err)
+	}
+	remote, err := unix.Getpeername(fd)
+	if err != nil {
+		return FourTuple{}, os.NewSyscallError("getpeername", err)
+	}
+	return FourTuple{Local: addrPortOf(local), Remote: addrPortOf(remote)}, nil
 }

@@ -17,7 +17,7 @@ import (
 const stuckAfter = 2 * time.Second
 
 // Shutdown stops the reactor gently. What waits in the backlogs is accepted and the listeners are closed; handlers
-// that are Drainers are told. A connection with nothing unconsumed, unsent or held is read once more, what came is
+// that are Drainers are told; dials in progress fail. A connection with nothing unconsumed, unsent or held is read once more, what came is
 // served, and it closes; from then on nothing is read. The others finish first: output is sent, held ones are
 // released, half-closed ones are closed by their handlers, paused ones are resumed. One that stopped in the middle of
 // its input closes with ErrShutdown, for the rest is not read. When ctx is done before them, what is left is aborted
@@ -114,6 +114,7 @@ func (l *loop) drain() {
 			c.later()
 		}
 	}
+	l.stopDials()
 	for _, s := range l.sources {
 		_ = l.postLoop(s.drain) // a task each: handlers may end the goroutine
 	}
@@ -125,6 +126,7 @@ func (l *loop) abortAll() {
 	for _, s := range slices.Clone(l.sources) {
 		s.closeFD()
 	}
+	l.stopDials()
 	for _, c := range l.registry.byFD {
 		switch {
 		case c == nil:

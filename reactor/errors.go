@@ -37,6 +37,9 @@ var (
 	// the end of its patience.
 	ErrShutdown = errors.New("reactor: shut down")
 
+	// ErrDialLimit is returned by Dial when MaxDials are in progress.
+	ErrDialLimit = errors.New("reactor: dial limit reached")
+
 	// ErrServing is returned by a second Serve.
 	ErrServing = errors.New("reactor: already serving")
 
@@ -48,6 +51,9 @@ var (
 
 	// ErrWriteTimeout closes a connection whose peer took no output for WriteTimeout. It is an os.ErrDeadlineExceeded.
 	ErrWriteTimeout error = &timeoutError{"reactor: output made no progress"}
+
+	// ErrDialTimeout ends a dial that took longer than Timeout or its context allow. It is an os.ErrDeadlineExceeded.
+	ErrDialTimeout error = &timeoutError{"reactor: dial timeout"}
 
 	// ErrGoexit is the value of the *PanicError that Close gets when a handler called runtime.Goexit.
 	ErrGoexit = errors.New("runtime.Goexit called on a loop")

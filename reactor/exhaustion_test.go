@@ -34,6 +34,12 @@ import (
 // what follows may then use up the process's descriptors.
 func inChild(t *testing.T) bool {
 	t.Helper()
+	return inChildWith(t, nil)
+}
+
+// inChildWith is inChild with attributes for the process.
+func inChildWith(t *testing.T, attributes *unix.SysProcAttr) bool {
+	t.Helper()
 	const marker = "QUARTET_CHILD"
 	if os.Getenv(marker) == t.Name() {
 		return true
@@ -44,6 +50,7 @@ func inChild(t *testing.T) bool {
 	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v", "-test.timeout=30s")
 	child.Env = append(os.Environ(), marker+"="+t.Name())
 	child.Stdout, child.Stderr = &out, &out
+	child.SysProcAttr = attributes
 	if err := child.Run(); err != nil {
 		t.Errorf("the child: %v\n%s", err, out.String())
 	}

@@ -32,6 +32,9 @@ func (c *Conn) LoopIndex() int { return c.loop.index }
 // Buffered returns how many bytes all connections together hold, as MaxBuffered counts them. Any goroutine.
 func (r *Reactor) Buffered() int64 { return r.buffered.Load() }
 
+// Connecting returns how many dials are in progress. Any goroutine.
+func (r *Reactor) Connecting() int { return int(r.dials.Load()) }
+
 // CountEvents has r, which must not serve yet, count the events that its loops get. What it returns tells how many.
 func CountEvents(r *Reactor) func() int64 {
 	var n atomic.Int64

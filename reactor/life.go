@@ -18,7 +18,7 @@ import (
 
 // The life of a connection. Names in capitals are phases, or flags of phaseOpen; the functions named are the arrows.
 //
-//	accepted --open: accept func--> OPEN               (refuse: the accept func's error)
+//	accepted or connected (dialing.go) --open: accept func--> OPEN   (refuse: the accept func's error)
 //	OPEN     --peerEnded: peer FIN--> EOF              EOF(c, rest); held or kept open, writes go on
 //	OPEN     --shutWrite: CloseWrite, flushed--> SHUT  reads go on until the peer ends; both ended: end
 //	OPEN     --finish: Close, an error of a handler--> DRAINING   no more Data; flush, bounded by time without progress
@@ -353,7 +353,9 @@ func (c *Conn) forget() {
 
 // leave gives the connection's place under MaxConns back, and the descriptor unless it lingers.
 func (c *Conn) leave(linger bool) {
-	c.loop.r.conns.Add(-1)
+	if !c.origin.dialled {
+		c.loop.r.conns.Add(-1)
+	}
 	if linger {
 		c.loop.r.madeRoom()
 	} else {

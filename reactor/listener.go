@@ -42,6 +42,7 @@ type origin struct {
 	addr    net.Addr
 	accept  AcceptFunc
 	opts    *StreamOptions
+	dialled bool // dialled or adopted: does not count under MaxConns
 }
 
 // String returns the network and the address.
@@ -164,18 +165,9 @@ func (lis *Listener) listenFD(network, address string, reusePort bool) (int, err
 	if err != nil {
 		return -1, err
 	}
-	o := lis.opts
-	options := []socket.Option[int]{{SetSockOpt: socket.SetReuseAddr, Opt: 1}}
+	options := append(lis.opts.tcpOptions(), socket.Option[int]{SetSockOpt: socket.SetReuseAddr, Opt: 1})
 	if reusePort {
 		options = append(options, socket.Option[int]{SetSockOpt: socket.SetReuseport, Opt: 1})
-	}
-	if !o.Nagle {
-		options = append(options, socket.Option[int]{SetSockOpt: socket.SetNoDelay, Opt: 1})
-	}
-	if o.KeepAliveIdle > 0 {
-		options = append(options, socket.Option[int]{SetSockOpt: func(fd, _ int) error {
-			return socket.SetKeepAlive(fd, true, seconds(o.KeepAliveIdle), seconds(o.KeepAliveInterval), o.KeepAliveCount)
-		}})
 	}
 	fd, err := bindBothFamilies(network, host, func(network string, v6 []socket.Option[int]) (int, error) {
 		fd, _, err := socket.TCPSocket(network, address, true, append(v6, options...), nil)
@@ -184,13 +176,27 @@ func (lis *Listener) listenFD(network, address string, reusePort bool) (int, err
 	if err != nil {
 		return -1, err
 	}
-	if o.Backlog > 0 {
-		if err := unix.Listen(fd, o.Backlog); err != nil {
+	if backlog := lis.opts.Backlog; backlog > 0 {
+		if err := unix.Listen(fd, backlog); err != nil {
 			_ = unix.Close(fd)
 			return -1, os.NewSyscallError("listen", err)
 		}
 	}
 	return fd, nil
+}
+
+// tcpOptions are those of a TCP socket.
+func (o *StreamOptions) tcpOptions() []socket.Option[int] {
+	noDelay := 1
+	if o.Nagle {
+		noDelay = 0
+	}
+	return []socket.Option[int]{
+		{SetSockOpt: socket.SetNoDelay, Opt: noDelay},
+		{SetSockOpt: func(fd, _ int) error {
+			return socket.SetKeepAlive(fd, o.KeepAliveIdle > 0, seconds(o.KeepAliveIdle), seconds(o.KeepAliveInterval), o.KeepAliveCount)
+		}},
+	}
 }
 
 // bindBothFamilies calls bind with the network and the IPV6_V6ONLY option that package net would use: gnet leaves the

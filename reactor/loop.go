@@ -7,6 +7,7 @@ package reactor
 
 import (
 	"net"
+	"runtime/debug"
 	"slices"
 	"sync/atomic"
 
@@ -67,6 +68,7 @@ type loop struct {
 	task      task  // what cur was asked to do
 	completed bool  // the running step came to its end, neither panic nor Goexit ended it
 
+	dials  dials
 	todo   workList // connections to look at in the next turn
 	parked []*Conn  // connections that had input while the reactor was over MaxBuffered
 	total  int      // connections open or lingering
@@ -101,6 +103,9 @@ func (l *loop) dispatch(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error
 	}
 	if fd == l.waker.fd {
 		return l.turn()
+	}
+	if l.dials.ready(fd) {
+		return nil
 	}
 	for _, s := range l.sources {
 		if s.descriptor() == fd {
@@ -157,6 +162,23 @@ func (l *loop) served() {
 	l.crashed(value)
 }
 
+// guard calls a function of the user's that belongs to no connection. Its panic is logged and ends here.
+func (l *loop) guard(what string, fn func()) {
+	completed := false
+	defer func() {
+		if completed {
+			return
+		}
+		value := recover()
+		if value == nil {
+			value = ErrGoexit
+		}
+		l.r.opts.Logger.Error("reactor: "+what+" panicked", "value", value, "stack", string(debug.Stack()))
+	}()
+	fn()
+	completed = true
+}
+
 // left is where Goexit ends: the goroutine is gone, the loop goes on in another.
 func (l *loop) left() {
 	if l.ended {
@@ -174,6 +196,9 @@ func (l *loop) left() {
 		case c.interest == interestNone:
 			_ = l.poller.set(fd, interestNone, interestNone)
 		}
+	}
+	for fd := range l.dials.lines {
+		_ = l.postLoop(func() { l.dials.ready(fd) })
 	}
 	for _, s := range l.sources {
 		_ = l.postLoop(s.ready)
@@ -286,6 +311,9 @@ func (l *loop) end() {
 		case opLoop:
 			t.fn(nil, net.ErrClosed)
 		}
+	}
+	for len(l.dials.heap) > 0 {
+		l.dials.heap[0].fail(net.ErrClosed)
 	}
 	for _, s := range slices.Clone(l.sources) {
 		s.closeFD()

@@ -19,6 +19,7 @@ const (
 	DefaultMailboxLimit = 1 << 16
 	DefaultDrainTimeout = 10 * time.Second
 	DefaultMaxBuffered  = 1 << 30
+	DefaultMaxDials     = 1 << 14
 
 	DefaultHighWater         = 64 << 10
 	DefaultLowWater          = 16 << 10
@@ -45,9 +46,13 @@ type Options struct {
 	// 0 means one for each CPU that Go uses (GOMAXPROCS).
 	Loops int
 
-	// MaxConns bounds how many stream connections are open at a time; beyond it the backlog holds what comes.
-	// 0 and -1 mean no limit but the process's descriptors. Connections that only linger do not count.
+	// MaxConns bounds how many accepted stream connections are open at a time; beyond it the backlog holds what comes.
+	// 0 and -1 mean no limit but the process's descriptors. Connections that only linger do not count, nor do those
+	// that were dialled or adopted.
 	MaxConns int
+
+	// MaxDials bounds the dials in progress; beyond it Dial fails with ErrDialLimit. 0 means 16384; -1 no limit.
+	MaxDials int
 
 	// MaxBuffered bounds the bytes that all connections together hold, received and unconsumed or written and unsent.
 	// Past it reading pauses everywhere and the connections that hold most are closed with ErrBufferLimit. 0 means a
@@ -74,6 +79,7 @@ func (o Options) resolve() (Options, error) {
 	}
 	var c checker
 	defaultTo(&c, "MaxConns", &o.MaxConns, math.MaxInt, math.MaxInt)
+	defaultTo(&c, "MaxDials", &o.MaxDials, DefaultMaxDials, math.MaxInt)
 	defaultTo(&c, "MaxBuffered", &o.MaxBuffered, maxBufferedDefault(), math.MaxInt64)
 	defaultTo(&c, "DrainTimeout", &o.DrainTimeout, DefaultDrainTimeout, 0)
 	if o.MailboxLimit < 0 {

@@ -62,11 +62,3 @@ func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
 	}
 	return len(out), 0
 }
-
-// sockaddr converts an address for a socket of the family, which can send there.
-func sockaddr(f family, to netip.AddrPort) unix.Sockaddr {
-	if f == familyIPv4 {
-		return &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}
-	}
-	return &unix.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port()), ZoneId: zoneIndex(to.Addr())}
-}

@@ -20,7 +20,8 @@ type Reactor struct {
 	opts  Options
 	loops []*loop
 
-	conns      atomic.Int64 // open, or about to be
+	conns      atomic.Int64 // accepted and open, or about to be
+	dials      atomic.Int64 // in progress
 	places     sync.Mutex   // held while accepting under a MaxConns
 	starved    atomic.Int32 // listening sockets that stopped accepting
 	acceptors  atomic.Int32 // listening sockets not closed yet
@@ -30,6 +31,7 @@ type Reactor struct {
 	aborted    atomic.Int64 // connections that Shutdown's or Close's patience did not outlast
 	abortCause atomic.Pointer[cause]
 	sequence   atomic.Uint64 // of connection IDs
+	resolver   resolver
 
 	mu       sync.Mutex
 	started  bool // the loops run, or ran
@@ -51,6 +53,7 @@ func New(o Options) (*Reactor, error) {
 			r: r, index: i, done: make(chan struct{}),
 			mailbox:  mailbox{limit: o.MailboxLimit},
 			registry: registry{seed: seed},
+			dials:    dials{lines: make(map[int]*line)},
 			in:       make([]byte, headroom+readSize),
 			gather:   make([]byte, 0, gatherSize),
 		}

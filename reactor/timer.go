@@ -95,9 +95,13 @@ func (l *loop) runTimers() {
 	for c := l.deadlines.due(t); c != nil; c = l.deadlines.due(t) {
 		l.serve(c, (*Conn).expire)
 	}
+	l.runDials(t)
 	l.deadlines.armed = 0 // not before: a Goexit in expire must find the rest still due
 	if len(l.deadlines.heap) > 0 {
 		l.deadlines.arm(l, l.deadlines.heap[0].deadline)
+	}
+	if h := l.dials.heap; len(h) > 0 && h[0].at != never {
+		l.deadlines.arm(l, h[0].at)
 	}
 	for _, s := range l.sources {
 		if at := s.due(); at != 0 && at <= t {

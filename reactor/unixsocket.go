@@ -37,8 +37,8 @@ func (f *socketFile) remove() {
 
 // bindUnix binds and listens at a path. A socket that nobody serves is left from a process that died, and replaced.
 func bindUnix(path string) (int, *socketFile, error) {
-	if limit := len(unix.RawSockaddrUnix{}.Path) - 1; path == "" || len(path) > limit {
-		return -1, nil, fmt.Errorf("path of %d bytes, must be 1 to %d", len(path), limit)
+	if err := checkPath(path); err != nil {
+		return -1, nil, err
 	}
 	fd, _, err := socket.UnixSocket("unix", path, true, nil, nil)
 	if errors.Is(err, unix.EADDRINUSE) && abandoned(path) {
@@ -59,6 +59,14 @@ func bindUnix(path string) (int, *socketFile, error) {
 		return -1, nil, err
 	}
 	return fd, &socketFile{path, info}, nil
+}
+
+// checkPath says why no unix socket can have that path, if so.
+func checkPath(path string) error {
+	if limit := len(unix.RawSockaddrUnix{}.Path) - 1; path == "" || len(path) > limit {
+		return fmt.Errorf("path of %d bytes, must be 1 to %d", len(path), limit)
+	}
+	return nil
 }
 
 // abandoned says whether the path is a socket that refuses connections. A full backlog, for one, is no refusal.

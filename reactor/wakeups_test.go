@@ -106,6 +106,13 @@ func TestWakeups(t *testing.T) {
 			do(t, i.ref, (*reactor.Conn).Pause)
 			i.outOfBand(t)
 		}},
+		{"dialling where nobody answers", maxWakeups, reactor.Options{}, func(t *testing.T, i *idler) {
+			addr, _ := fullListener(t, i.Listener.Addr().Network())
+			fn, _ := connected(&hooks{})
+			for range 30 {
+				require.NoError(t, i.Dial(t.Context(), addr.Network(), addr.String(), fn, nil))
+			}
+		}},
 		{"unconsumed input", maxWakeups, reactor.Options{}, func(_ *testing.T, i *idler) { i.client.send("half a") }},
 		{"shut down and held", maxWakeups, reactor.Options{}, func(t *testing.T, i *idler) {
 			do(t, i.ref, func(c *reactor.Conn) { c.Hold() })

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quartet-go/quartet/reactor"
+	"github.com/stretchr/testify/require"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// serve runs a proxy to the address in this process.
+func serve(t *testing.T, to string) (address string) {
+	t.Helper()
+	r, err := reactor.New(reactor.Options{Loops: 2})
+	require.NoError(t, err)
+	lis, err := r.Listen("tcp", "127.0.0.1:0", (&proxy{to: to}).accept, streamOptions)
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- r.Serve(context.Background()) }()
+	t.Cleanup(func() {
+		require.NoError(t, r.Close())
+		require.NoError(t, <-served)
+	})
+	return lis.Addr().String()
+}
+
+// listen returns a listener for the server's side.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = lis.Close() })
+	return lis
+}
+
+// connect makes a pair and returns its two outer ends.
+func connect(t *testing.T, proxy string, lis net.Listener) (client, server *net.TCPConn) {
+	t.Helper()
+	end := func(conn net.Conn, err error) *net.TCPConn {
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+		return conn.(*net.TCPConn)
+	}
+	client = end(net.Dial("tcp", proxy))
+	return client, end(lis.Accept())
+}
+
+// Each half of the connection ends by itself, whichever first, and everything that was sent before its end arrives.
+func TestHalfCloses(t *testing.T) {
+	lis := listen(t)
+	address := serve(t, lis.Addr().String())
+	request, reply := make([]byte, 3<<20), make([]byte, 2<<20)
+	rand.NewChaCha8([32]byte{1}).Read(request)
+	rand.NewChaCha8([32]byte{2}).Read(reply)
+	for _, serverFirst := range []bool{false, true} {
+		first, second := connect(t, address, lis)
+		if serverFirst {
+			first, second = second, first
+		}
+		go func() {
+			_, _ = first.Write(request)
+			_ = first.CloseWrite()
+		}()
+		got, err := io.ReadAll(second)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(request, got))
+		go func() {
+			_, _ = second.Write(reply)
+			_ = second.Close()
+		}()
+		got, err = io.ReadAll(first)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(reply, got))
+	}
+}
+
+// Both directions of several pairs at once, in pieces of any size.
+func TestBothWays(t *testing.T) {
+	lis := listen(t)
+	address := serve(t, lis.Addr().String())
+	const size = 1 << 20
+	var all sync.WaitGroup
+	for seed := range uint64(6) {
+		client, server := connect(t, address, lis)
+		for i, end := range []*net.TCPConn{client, server} {
+			sent := make([]byte, size)
+			rand.NewChaCha8([32]byte{byte(seed), byte(i)}).Read(sent)
+			want := make([]byte, size)
+			rand.NewChaCha8([32]byte{byte(seed), byte(1 - i)}).Read(want)
+			all.Go(func() {
+				pieces := rand.New(rand.NewPCG(seed, uint64(i)))
+				for rest := sent; len(rest) > 0; {
+					n := min(len(rest), 1+pieces.IntN(200<<10))
+					if _, err := end.Write(rest[:n]); err != nil {
+						t.Error(err)
+						return
+					}
+					rest = rest[n:]
+				}
+				_ = end.CloseWrite()
+			})
+			all.Go(func() {
+				got, err := io.ReadAll(end)
+				if err != nil || !bytes.Equal(want, got) {
+					t.Errorf("got %d bytes, not those that were sent: %v", len(got), err)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// A reset on one side is a reset on the other.
+func TestResets(t *testing.T) {
+	lis := listen(t)
+	address := serve(t, lis.Addr().String())
+	for _, serverFirst := range []bool{false, true} {
+		first, second := connect(t, address, lis)
+		if serverFirst {
+			first, second = second, first
+		}
+		_, err := first.Write([]byte("x"))
+		require.NoError(t, err)
+		_, err = io.ReadFull(second, make([]byte, 1))
+		require.NoError(t, err)
+		require.NoError(t, first.SetLinger(0))
+		require.NoError(t, first.Close())
+		_, err = second.Read(make([]byte, 1))
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+	}
+}
+
+// Where there is no server the client is told by the end of its connection.
+func TestNobodyThere(t *testing.T) {
+	lis := listen(t)
+	require.NoError(t, lis.Close())
+	client, err := net.Dial("tcp", serve(t, lis.Addr().String()))
+	require.NoError(t, err)
+	defer client.Close()
+	require.NoError(t, client.SetDeadline(time.Now().Add(patience)))
+	_, err = client.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+}
