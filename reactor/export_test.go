@@ -26,6 +26,9 @@ func (c *Conn) FD() int {
 	return int(c.fd)
 }
 
+// PeerEnded says whether the peer's FIN was read. On the loop only.
+func (c *Conn) PeerEnded() bool { return c.flags&fEOF != 0 }
+
 // LoopIndex says which loop c belongs to. Any goroutine.
 func (c *Conn) LoopIndex() int { return c.loop.index }
 

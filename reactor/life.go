@@ -21,6 +21,7 @@ import (
 //	accepted --open: accept func--> OPEN               (refuse: the accept func's error)
 //	OPEN     --peerEnded: peer FIN--> EOF              EOF(c, rest); held or kept open, writes go on
 //	OPEN     --shutWrite: CloseWrite, flushed--> SHUT  reads go on until the peer ends; both ended: end
+//	OPEN     --CloseRead--> OPEN                       no more Data, no EOF; input is discarded until the peer's FIN
 //	OPEN     --finish: Close, an error of a handler--> DRAINING   no more Data; flush, bounded by time without progress
 //	DRAINING --end: flushed--> SHUT_WR, Close(c, nil or the error) --> LINGERING, or CLOSED if the peer's FIN was read
 //	DRAINING --end: no progress, reset--> Close(c, *UnsentError) --> CLOSED
@@ -59,10 +60,11 @@ const (
 	fUntried                      // output was queued without trying to send it
 	fTodo                         // on the loop's list for the next turn
 	fReadable                     // edge-triggered: an arrival was reported and not read to its end
+	fCloseRead                    // CloseRead was called: what comes is received and discarded
 )
 
 // fStopped are the reasons for which the handler gets no input.
-const fStopped = fPaused | fBlocked | fClose | fFailed
+const fStopped = fPaused | fBlocked | fClose | fFailed | fCloseRead
 
 // The bounds of lingering; nginx's lingering_time and lingering_timeout, shorter.
 const (
@@ -200,6 +202,9 @@ func (c *Conn) settle() {
 	if c.flags&fCloseHeld != 0 && c.holds == 0 {
 		c.flags |= fClose
 	}
+	if c.flags&fCloseRead != 0 {
+		c.dropInput()
+	}
 	if c.flags&fLastRead != 0 {
 		c.settleShutdown()
 	}
@@ -236,7 +241,7 @@ func (c *Conn) settle() {
 
 // wanted returns what the connection is to be watched for.
 func (c *Conn) wanted() interest {
-	read := c.phase == phaseOpen && c.flags&(fStopped|fEOF|fLastRead|fParked) == 0
+	read := c.receives()
 	switch {
 	case read && c.output != nil:
 		return interestBoth

@@ -609,6 +609,9 @@ func TestSteeringInEveryCallback(t *testing.T) {
 		{"Close, Abort", func(c *reactor.Conn) { _ = c.Close(); c.Abort() }, oneOf(reactor.ErrAborted, io.EOF)},
 		{"Abort, Close", func(c *reactor.Conn) { c.Abort(); _ = c.Close() }, oneOf(reactor.ErrAborted, io.EOF)},
 		{"CloseWrite", func(c *reactor.Conn) { _ = c.CloseWrite() }, oneOf(io.EOF)},
+		{"CloseRead, CloseWrite", func(c *reactor.Conn) { _, _ = c.CloseRead(), c.CloseWrite() }, oneOf(io.EOF)},
+		{"CloseRead, Close", func(c *reactor.Conn) { _, _ = c.CloseRead(), c.Close() }, oneOf(nil, io.EOF)},
+		{"CloseRead, Abort", func(c *reactor.Conn) { _ = c.CloseRead(); c.Abort() }, oneOf(reactor.ErrAborted, io.EOF)},
 		{"CloseWrite, Close", func(c *reactor.Conn) { _, _ = c.CloseWrite(), c.Close() }, oneOf(nil, io.EOF)},
 		{"Pause, Resume", func(c *reactor.Conn) { c.Pause(); c.Resume() }, oneOf(io.EOF)},
 		{"Resume", (*reactor.Conn).Resume, oneOf(io.EOF)},
@@ -693,7 +696,7 @@ func TestEndedConnDoesNothing(t *testing.T) {
 		id, tuple := uint64(0), reactor.FourTuple{}
 		check := func(c *reactor.Conn) {
 			_, err := c.Write([]byte("x"))
-			for what, err := range map[string]error{"Write": err, "Close": c.Close(), "CloseWrite": c.CloseWrite()} {
+			for what, err := range map[string]error{"Write": err, "Close": c.Close(), "CloseWrite": c.CloseWrite(), "CloseRead": c.CloseRead()} {
 				if !errors.Is(err, net.ErrClosed) {
 					t.Errorf("%s: %v", what, err)
 				}
@@ -910,6 +913,21 @@ func TestResetIsNoticedInEveryState(t *testing.T) {
 		}},
 		{"writing half closed", func(t *testing.T, ref reactor.Ref, _ client) {
 			do(t, ref, func(c *reactor.Conn) { _ = c.CloseWrite() })
+		}},
+		{"reading half closed", func(t *testing.T, ref reactor.Ref, cl client) {
+			do(t, ref, func(c *reactor.Conn) { _ = c.CloseRead() })
+			cl.send("discarded")
+		}},
+		{"reading half closed and the peer ended", func(t *testing.T, ref reactor.Ref, cl client) {
+			do(t, ref, func(c *reactor.Conn) { _ = c.CloseRead() })
+			require.NoError(t, cl.CloseWrite())
+			eventually(t, "the end is read", func() (read bool) {
+				do(t, ref, func(c *reactor.Conn) { read = c.PeerEnded() })
+				return read
+			})
+		}},
+		{"both halves closed", func(t *testing.T, ref reactor.Ref, _ client) {
+			do(t, ref, func(c *reactor.Conn) { _, _ = c.CloseRead(), c.CloseWrite() })
 		}},
 		{"writing half closed and paused", func(t *testing.T, ref reactor.Ref, _ client) {
 			do(t, ref, func(c *reactor.Conn) { _ = c.CloseWrite(); c.Pause() })
