@@ -33,6 +33,12 @@ var (
 	// ErrAborted is the cause that Close gets after Abort.
 	ErrAborted = errors.New("reactor: connection aborted")
 
+	// ErrHijacked is the cause that Close gets after Hijack.
+	ErrHijacked = errors.New("reactor: connection hijacked")
+
+	// ErrUnsent is returned by Hijack while output waits to be sent.
+	ErrUnsent = errors.New("reactor: output is unsent")
+
 	// ErrShutdown is the cause that Close gets when Shutdown ended a connection in the middle of its input, or at
 	// the end of its patience.
 	ErrShutdown = errors.New("reactor: shut down")

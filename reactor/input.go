@@ -32,7 +32,7 @@ func (c *Conn) ready() {
 	switch {
 	case reading && (ev.read || ev.trouble):
 		c.read()
-	case ev.trouble && c.output == nil:
+	case ev.trouble && c.output == nil && c.flags&fFailed == 0: // the error may be a hijacker's
 		c.probe()
 	}
 }
@@ -112,7 +112,10 @@ func (c *Conn) deliver(in []byte) {
 		return
 	}
 	c.need = 0
+	l := c.loop
+	l.delivering, l.delivered = in, 0
 	consumed, err := c.handler.Data(c, in)
+	l.delivering = nil
 	if uint(consumed) > uint(len(in)) {
 		panic(fmt.Sprintf("reactor: Data consumed %d of %d bytes", consumed, len(in)))
 	}

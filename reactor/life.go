@@ -25,7 +25,7 @@ import (
 //	OPEN     --finish: Close, an error of a handler--> DRAINING   no more Data; flush, bounded by time without progress
 //	DRAINING --end: flushed--> SHUT_WR, Close(c, nil or the error) --> LINGERING, or CLOSED if the peer's FIN was read
 //	DRAINING --end: no progress, reset--> Close(c, *UnsentError) --> CLOSED
-//	OPEN     --fail, end: socket error, deadline, Abort, panic--> Close(c, cause) --> CLOSED
+//	OPEN     --fail, end: socket error, deadline, Abort, Hijack, panic--> Close(c, cause) --> CLOSED
 //	LINGERING --readLinger, expire: FIN, 64 KiB, 2 s of silence, 10 s--> CLOSED
 //
 // Methods of Conn and of handlers only set flags; settle, which ends every step, walks the arrows. So no method of a
@@ -461,7 +461,7 @@ func (c *Conn) check(t, since int64, limit time.Duration, cause error) {
 // crashed closes the connection whose step panicked or called Goexit. What the step wrote is dropped.
 func (l *loop) crashed(value any) {
 	c := l.cur
-	l.gather = l.gather[:0]
+	l.gather, l.delivering = l.gather[:0], nil
 	failure := &PanicError{Value: value, Stack: debug.Stack()}
 	l.r.opts.Logger.Error("reactor: handler panicked", "conn", c.tuple.String(), "id", c.id, "value", value, "stack", string(failure.Stack))
 	if c.phase >= phaseLingering { // in Close; the descriptor was closed or lingers

@@ -623,6 +623,11 @@ func TestSteeringInEveryCallback(t *testing.T) {
 		{"Pause, Close", func(c *reactor.Conn) { c.Pause(); _ = c.Close() }, oneOf(nil, io.EOF)},
 		{"Hold", func(c *reactor.Conn) { go c.Hold()() }, oneOf(io.EOF)},
 		{"Hold, Close", func(c *reactor.Conn) { release := c.Hold(); _ = c.Close(); release() }, oneOf(nil, io.EOF)},
+		{"Hijack", func(c *reactor.Conn) {
+			if conn, _, err := c.Hijack(); err == nil {
+				_ = conn.Close()
+			}
+		}, oneOf(reactor.ErrHijacked, io.EOF)},
 		{"Ref.Close", func(c *reactor.Conn) { _ = c.Ref().Close() }, oneOf(nil, io.EOF)},
 		{"Ref.Do", func(c *reactor.Conn) { _ = c.Ref().Do(func(c *reactor.Conn, _ error) { c.Abort() }) }, oneOf(reactor.ErrAborted, io.EOF, nil)},
 	}
