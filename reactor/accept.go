@@ -10,6 +10,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/panjf2000/gnet/v2/pkg/socket"
 	"golang.org/x/sys/unix"
 )
 
@@ -135,8 +136,11 @@ func (a *acceptor) acceptOnePlace() (fd int, tuple FourTuple, full bool, err uni
 
 // hand gives a new connection to the loop with the fewest, or to this one where each loop has its own socket.
 func (a *acceptor) hand(fd int, tuple FourTuple) {
-	l := a.loop
-	if !a.listener.opts.ReusePort {
+	l, opts := a.loop, a.listener.opts
+	if opts.SendBuffer > 0 && a.listener.isUnix() { // which a unix socket does not inherit
+		_ = socket.SetSendBuffer(fd, opts.SendBuffer)
+	}
+	if !opts.ReusePort {
 		for _, other := range l.r.loops {
 			if other.load.Load() < l.load.Load() {
 				l = other

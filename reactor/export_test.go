@@ -32,6 +32,14 @@ func (c *Conn) PeerEnded() bool { return c.flags&fEOF != 0 }
 // LoopIndex says which loop c belongs to. Any goroutine.
 func (c *Conn) LoopIndex() int { return c.loop.index }
 
+// FDs returns the numbers of the listener's descriptors.
+func (lis *Listener) FDs() (fds []int) {
+	for _, s := range lis.sockets {
+		fds = append(fds, s.descriptor())
+	}
+	return fds
+}
+
 // Buffered returns how many bytes all connections together hold, as MaxBuffered counts them. Any goroutine.
 func (r *Reactor) Buffered() int64 { return r.buffered.Load() }
 

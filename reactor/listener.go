@@ -12,7 +12,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/panjf2000/gnet/v2/pkg/socket"
 	"golang.org/x/sys/unix"
@@ -158,24 +157,15 @@ func (lis *Listener) listenTCP(address string) error {
 	return nil
 }
 
-// listenFD makes one listening socket. What it sets, accepted connections inherit: no call is needed for each.
+// listenFD makes one listening socket.
 func (lis *Listener) listenFD(network, address string, reusePort bool) (int, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return -1, err
 	}
-	o := lis.opts
-	options := []socket.Option[int]{{SetSockOpt: socket.SetReuseAddr, Opt: 1}}
+	options := append(lis.opts.listenOptions(), lis.opts.tcpOptions()...)
 	if reusePort {
 		options = append(options, socket.Option[int]{SetSockOpt: socket.SetReuseport, Opt: 1})
-	}
-	if !o.Nagle {
-		options = append(options, socket.Option[int]{SetSockOpt: socket.SetNoDelay, Opt: 1})
-	}
-	if o.KeepAliveIdle > 0 {
-		options = append(options, socket.Option[int]{SetSockOpt: func(fd, _ int) error {
-			return socket.SetKeepAlive(fd, true, seconds(o.KeepAliveIdle), seconds(o.KeepAliveInterval), o.KeepAliveCount)
-		}})
 	}
 	fd, err := bindBothFamilies(network, host, func(network string, v6 []socket.Option[int]) (int, error) {
 		fd, _, err := socket.TCPSocket(network, address, true, append(v6, options...), nil)
@@ -184,8 +174,8 @@ func (lis *Listener) listenFD(network, address string, reusePort bool) (int, err
 	if err != nil {
 		return -1, err
 	}
-	if o.Backlog > 0 {
-		if err := unix.Listen(fd, o.Backlog); err != nil {
+	if backlog := lis.opts.Backlog; backlog > 0 {
+		if err := unix.Listen(fd, backlog); err != nil {
 			_ = unix.Close(fd)
 			return -1, os.NewSyscallError("listen", err)
 		}
@@ -209,13 +199,10 @@ func bindBothFamilies(network, host string, bind func(network string, v6 []socke
 	return fd, err
 }
 
-// seconds rounds up to what TCP's options take.
-func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
-
 // listenUnix binds a path.
 func (lis *Listener) listenUnix(path string) error {
-	if lis.opts.ReusePort {
-		return errors.New("ReusePort is for tcp")
+	if err := lis.opts.checkUnix(); err != nil {
+		return err
 	}
 	fd, file, err := bindUnix(path)
 	if err != nil {
