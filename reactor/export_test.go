@@ -40,6 +40,16 @@ func (lis *Listener) FDs() (fds []int) {
 	return fds
 }
 
+// Peers returns how many peers MaxPerPeer knows.
+func (lis *Listener) Peers() int {
+	lis.limits.mu.Lock()
+	defer lis.limits.mu.Unlock()
+	return len(lis.limits.peers)
+}
+
+// PeerOf is what MaxPerPeer takes for one peer.
+var PeerOf = peerOf
+
 // Buffered returns how many bytes all connections together hold, as MaxBuffered counts them. Any goroutine.
 func (r *Reactor) Buffered() int64 { return r.buffered.Load() }
 

@@ -359,6 +359,7 @@ func (c *Conn) forget() {
 // leave gives the connection's place under MaxConns back, and the descriptor unless it lingers.
 func (c *Conn) leave(linger bool) {
 	c.loop.r.conns.Add(-1)
+	c.origin.limits.leave(c.tuple.Remote.Addr())
 	if linger {
 		c.loop.r.madeRoom()
 	} else {

@@ -41,6 +41,7 @@ type origin struct {
 	addr    net.Addr
 	accept  AcceptFunc
 	opts    *StreamOptions
+	limits  *limits // nil without MaxPerPeer and AcceptRate
 }
 
 // String returns the network and the address.
@@ -61,7 +62,7 @@ func (r *Reactor) Listen(network, address string, accept AcceptFunc, o *StreamOp
 	if err != nil {
 		return nil, err
 	}
-	lis := &Listener{origin: origin{network: network, accept: accept, opts: opts}, reactor: r, closed: make(chan struct{})}
+	lis := &Listener{origin: origin{network: network, accept: accept, opts: opts, limits: newLimits(opts)}, reactor: r, closed: make(chan struct{})}
 	switch network {
 	case "tcp", "tcp4", "tcp6":
 		err = lis.listenTCP(address)

@@ -107,6 +107,18 @@ type StreamOptions struct {
 	// TCP only.
 	ReusePort bool
 
+	// MaxPerPeer bounds how many connections one peer has open with the listener; further ones are reset and counted
+	// (Listener.Stats). A peer is an IPv4 address, or the first 64 bits of an IPv6 address, which are the least that a
+	// network has; each link-local address is one. Connections that only linger do not count, nor those hijacked. 0 and
+	// -1 mean no limit. TCP only.
+	MaxPerPeer int
+
+	// AcceptRate bounds how many connections are accepted in a second; beyond it the backlog holds what comes, but for
+	// Shutdown, which resets that. It is a token bucket that fills at this rate and holds AcceptBurst tokens, of which a
+	// connection takes one and one that MaxPerPeer refuses none; both are 1 to a billion. AcceptRate 0 and -1 mean no limit,
+	// AcceptBurst 0 what AcceptRate says.
+	AcceptRate, AcceptBurst int
+
 	// HighWater is the number of bytes of unsent output above which a connection's input is neither delivered nor read.
 	// 0 means 64 KiB.
 	HighWater int
@@ -168,6 +180,9 @@ type StreamOptions struct {
 	BindToDevice string
 }
 
+// maxAcceptRate is a connection each nanosecond, of which the clock knows no fraction.
+const maxAcceptRate = 1e9
+
 // The bounds of StreamOptions that the system sets.
 const (
 	maxUserTimeout = 24 * 24 * time.Hour // an int32 of milliseconds
@@ -213,6 +228,19 @@ func (o *StreamOptions) resolve() (*StreamOptions, error) {
 	}
 	if r.KeepAliveCount == 0 {
 		r.KeepAliveCount = DefaultKeepAliveCount
+	}
+	defaultTo(&c, "MaxPerPeer", &r.MaxPerPeer, math.MaxInt, math.MaxInt)
+	defaultTo(&c, "AcceptRate", &r.AcceptRate, math.MaxInt, math.MaxInt)
+	atMost(&c, "AcceptBurst", r.AcceptBurst, maxAcceptRate)
+	if r.AcceptRate == math.MaxInt {
+		if r.AcceptBurst > 0 {
+			c.fail("AcceptBurst is %d, needs an AcceptRate", r.AcceptBurst)
+		}
+	} else {
+		atMost(&c, "AcceptRate", r.AcceptRate, maxAcceptRate)
+		if r.AcceptBurst == 0 {
+			r.AcceptBurst = r.AcceptRate
+		}
 	}
 	defaultTo(&c, "UserTimeout", &r.UserTimeout, 0, 0)
 	defaultTo(&c, "DeferAccept", &r.DeferAccept, 0, 0)

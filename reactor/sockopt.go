@@ -8,6 +8,7 @@ package reactor
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
@@ -69,6 +70,8 @@ func (o *StreamOptions) checkUnix() error {
 		name = "DeferAccept"
 	case o.BindToDevice != "":
 		name = "BindToDevice"
+	case o.MaxPerPeer != math.MaxInt:
+		return errors.New("MaxPerPeer is for tcp: the peers of unix sockets have no addresses")
 	case o.RecvBuffer > 0:
 		return errors.New("RecvBuffer is for tcp: of two unix sockets the sender's SendBuffer counts")
 	default:

@@ -85,8 +85,9 @@ func TestUnixConnectionsHaveTheSendBuffer(t *testing.T) {
 	do(t, receive(t, refs), func(c *reactor.Conn) { require.Equal(t, 60<<10, sendBuffer.of(t, c.FD())) })
 
 	for name, o := range map[string]reactor.StreamOptions{
-		"ReusePort is for tcp":    {ReusePort: true},
-		"UserTimeout is for tcp":  {UserTimeout: 1},
+		"ReusePort is for tcp":   {ReusePort: true},
+		"UserTimeout is for tcp": {UserTimeout: 1},
+		"MaxPerPeer is for tcp: the peers of unix sockets have no addresses": {MaxPerPeer: 1},
 		"FastOpen is for tcp":     {FastOpen: 1},
 		"DeferAccept is for tcp":  {DeferAccept: 1},
 		"BindToDevice is for tcp": {BindToDevice: "lo"},
