@@ -8,7 +8,8 @@ require (
 	github.com/stretchr/testify v1.11.1
 	github.com/valyala/bytebufferpool v1.0.0
 	go.uber.org/goleak v1.3.0
-	golang.org/x/sys v0.30.0
+	golang.org/x/net v0.48.0
+	golang.org/x/sys v0.39.0
 	pgregory.net/rapid v1.2.0
 )
 

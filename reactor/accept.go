@@ -10,6 +10,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/panjf2000/gnet/v2/pkg/socket"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,17 +25,20 @@ const (
 
 // An acceptor is one listening socket on its loop. Its states: accepting, and stopped for want of descriptors, memory
 // or a place under MaxConns, when it is not watched and tries again with back-off, and at once when a connection
-// closes. So a loop that cannot accept neither spins nor dies, and the backlog holds who comes.
+// closes; stopped by AcceptRate it waits for its next token alone. So a loop that cannot accept neither spins nor dies,
+// and the backlog holds who comes.
 type acceptor struct {
 	loop     *loop
 	listener *Listener
 	fd       int
 	watched  interest
 	stopped  bool
+	limited  bool          // it is AcceptRate that stopped it
 	again    int64         // when to try again, while stopped
 	backoff  time.Duration // how long the last stop waited, 0 after accepting
-	spell    int64         // until when a stop belongs to the spell that was told
 	told     bool          // the log says that nothing is accepted
+
+	stops, waits, refusals spell
 }
 
 func (a *acceptor) descriptor() int { return a.fd }
@@ -62,7 +66,7 @@ func (a *acceptor) ready() {
 
 // retry accepts again after a stop.
 func (a *acceptor) retry() {
-	if a.fd < 0 || !a.stopped {
+	if a.fd < 0 || !a.stopped || a.limited && now() < a.again {
 		return
 	}
 	a.restart()
@@ -79,20 +83,34 @@ func (a *acceptor) retry() {
 
 // restart ends a stop.
 func (a *acceptor) restart() {
-	if a.stopped {
-		a.stopped = false
+	if a.stopped && !a.limited {
 		a.loop.r.starved.Add(-1)
 	}
+	a.stopped, a.limited = false, false
 }
 
 // accept takes up to n connections and says whether there may be more.
 func (a *acceptor) accept(n int) bool {
-	for range n {
+	limits := a.listener.limits
+	for i := range n {
+		if at := limits.take(); at != 0 {
+			if i == 0 || edgeTriggered { // else the next event tells whether anybody is there to wait
+				a.wait(at)
+			}
+			return false
+		}
 		fd, tuple, full, err := a.acceptOnePlace()
+		refused := err == 0 && !full && !limits.enter(tuple.Remote.Addr())
+		if err != 0 || full || refused {
+			limits.giveBack()
+		}
 		switch {
 		case full:
 			a.stop(errMaxConns)
 			return false
+		case refused:
+			a.refuse(fd, tuple)
+			continue
 		case err == 0:
 			a.hand(fd, tuple)
 			continue
@@ -135,8 +153,11 @@ func (a *acceptor) acceptOnePlace() (fd int, tuple FourTuple, full bool, err uni
 
 // hand gives a new connection to the loop with the fewest, or to this one where each loop has its own socket.
 func (a *acceptor) hand(fd int, tuple FourTuple) {
-	l := a.loop
-	if !a.listener.opts.ReusePort {
+	l, opts := a.loop, a.listener.opts
+	if opts.SendBuffer > 0 && a.listener.isUnix() { // which a unix socket does not inherit
+		_ = socket.SetSendBuffer(fd, opts.SendBuffer)
+	}
+	if !opts.ReusePort {
 		l = l.leastLoaded()
 	}
 	l.load.Add(1)
@@ -146,6 +167,7 @@ func (a *acceptor) hand(fd int, tuple FourTuple) {
 	} else if l.post(task{op: opOpen, c: c}, true) != nil {
 		l.load.Add(-1)
 		l.r.conns.Add(-1)
+		a.listener.limits.leave(tuple.Remote.Addr())
 		_ = unix.Close(fd)
 	}
 }
@@ -168,24 +190,59 @@ func (l *loop) newConn(from *origin, fd int, tuple FourTuple) *Conn {
 	}
 }
 
+// refuse resets a connection over MaxPerPeer: that leaves nothing behind here, neither a descriptor that lingers nor a
+// port in TIME_WAIT, of which who connects too often could have many.
+func (a *acceptor) refuse(fd int, tuple FourTuple) {
+	r := a.loop.r
+	if a.refusals.begin(now()) {
+		r.opts.Logger.Warn("reactor: refusing", "listener", a.listener.String(), "peer", tuple.Remote.Addr().String(), "err", ErrPeerLimit)
+	}
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	_ = unix.Close(fd)
+	r.conns.Add(-1)
+	r.madeRoom()
+}
+
 // stop ends accepting until a place comes free or the back-off is over.
 func (a *acceptor) stop(cause error) {
 	r := a.loop.r
+	a.backoff = min(max(2*a.backoff, retryFirst), retryLongest)
 	t := now()
-	if t > a.spell {
+	a.stopUntil(t + int64(a.backoff))
+	if a.stops.begin(t) {
 		r.opts.Logger.Warn("reactor: not accepting", "listener", a.listener.String(), "err", cause)
 		a.told = true
 	}
-	a.spell = t + int64(retryLongest)
-	a.backoff = min(max(2*a.backoff, retryFirst), retryLongest)
-	a.again = t + int64(a.backoff)
-	a.stopped = true
-	a.watch(unregistered)
-	a.loop.deadlines.arm(a.loop, a.again)
 	r.starved.Add(1)
 	if r.conns.Load() < int64(r.opts.MaxConns) && cause == errMaxConns {
 		a.loop.madeRoom() // one ended since we looked, and may not have seen us starve
 	}
+}
+
+// wait ends accepting until the moment when AcceptRate has a token.
+func (a *acceptor) wait(at int64) {
+	a.limited = true
+	a.stopUntil(at)
+	a.listener.limits.waits.Add(1)
+	if a.waits.begin(at) {
+		a.loop.r.opts.Logger.Warn("reactor: accepting slowly", "listener", a.listener.String(), "err", ErrAcceptRate)
+	}
+}
+
+func (a *acceptor) stopUntil(at int64) {
+	a.stopped, a.again = true, at
+	a.watch(unregistered)
+	a.loop.deadlines.arm(a.loop, at)
+}
+
+// A spell of trouble is told once: what comes within a second of its last is part of it. The value is when that is over.
+type spell int64
+
+// begin notes trouble that lasts until a moment and says whether a spell begins with it.
+func (s *spell) begin(until int64) bool {
+	fresh := now() > int64(*s)
+	*s = spell(until + int64(retryLongest))
+	return fresh
 }
 
 // watch changes what the socket is watched for.

@@ -154,12 +154,25 @@ func (c *Conn) Close() error {
 
 // CloseWrite sends what has been written, then shuts down the writing half (shutdown(2)). Input is delivered until the
 // peer's end. Calling it twice is calling it once.
-func (c *Conn) CloseWrite() error {
+func (c *Conn) CloseWrite() error { return c.closeHalf(fCloseWrite) }
+
+// CloseRead ends reading: neither Data nor EOF is called any more, and what is unconsumed is dropped. What the peer
+// still sends is received and discarded, paused or not: left unread it would fill the kernel's buffer and turn the end
+// of the connection into a reset, which destroys replies on their way. For that reason it is not shutdown(2), of which
+// a TCP peer hears nothing either.
+//
+// The peer's end closes nothing by itself, for a peer that has sent all may still wait for the answer: the connection
+// stays open for writing until Close, which discards no more than 64 KiB, or CloseWrite, which discards until the peer
+// ends and then closes with io.EOF. IdleTimeout, to which discarded bytes are input, bounds the wait for that. Calling it
+// twice is calling it once.
+func (c *Conn) CloseRead() error { return c.closeHalf(fCloseRead) }
+
+func (c *Conn) closeHalf(half flags) error {
 	c.assertOnLoop()
 	if c.phase != phaseOpen {
 		return net.ErrClosed
 	}
-	c.flags |= fCloseWrite
+	c.flags |= half
 	c.touch()
 	return nil
 }

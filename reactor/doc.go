@@ -34,7 +34,8 @@
 // Output that a peer does not take stops that peer's input at StreamOptions.HighWater, until it has fallen below
 // LowWater: a server that answers requests is bounded without a line of code. Write refuses at MaxOutput. Input that
 // a handler does not consume is bounded by MaxInput, everything together by Options.MaxBuffered, connections by
-// MaxConns, dials by MaxDials, work handed to a loop by MailboxLimit. Without descriptors the listeners wait and existing connections
+// MaxConns and for each peer by MaxPerPeer, their coming by AcceptRate, dials by MaxDials, work handed to a loop by
+// MailboxLimit. Without descriptors the listeners wait and existing connections
 // notice nothing.
 //
 // # What is told
@@ -45,9 +46,11 @@
 //
 // # Reading order
 //
-// The API: handler.go and frames.go, options.go, conn.go, ref.go, reactor.go, listener.go, dial.go, adopt.go, packet.go, errors.go. The
-// loop: poller.go has the contract with the poller and interest_*.go its four interests, loop.go the turn, mailbox.go,
-// wake_*.go and timer.go what wakes it. A connection: life.go draws and walks its states, input.go and buffer.go
-// read, output.go writes, pressure.go is the bound on all of them. Then accept.go, dialing.go and resolve.go, drain.go for the end, registry.go for
-// finding connections, packet_conn.go for datagrams, and sys_*.go and packet_linux.go for the system calls of the hot path.
+// The API: handler.go and frames.go, options.go, conn.go, ref.go, reactor.go, listener.go, dial.go, adopt.go, packet.go,
+// errors.go; sockopt.go and syscallconn.go for the descriptor and hijack.go, the way out. The loop: poller.go has the
+// contract with the poller and interest_*.go its four interests, loop.go the turn, mailbox.go, wake_*.go and timer.go
+// what wakes it. A connection: life.go draws and walks its states, input.go and buffer.go read, output.go writes,
+// pressure.go is the bound on all of them. Then accept.go and limits.go, dialing.go and resolve.go, drain.go for the end,
+// registry.go for finding connections, packet_conn.go for datagrams, and sys_*.go and packet_linux.go for the system calls
+// of the hot path.
 package reactor

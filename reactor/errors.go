@@ -24,6 +24,14 @@ var (
 	// ErrBufferLimit closes the connections that hold most when the whole reactor holds more than MaxBuffered bytes.
 	ErrBufferLimit = errors.New("reactor: buffer limit of the reactor exceeded")
 
+	// ErrPeerLimit is why a listener refuses connections of a peer that has MaxPerPeer open. It is found in the log,
+	// ListenerStats has the count.
+	ErrPeerLimit = errors.New("reactor: connection limit of the peer reached")
+
+	// ErrAcceptRate is why a listener does not accept for a while, when AcceptRate is exceeded. It is found in the
+	// log, ListenerStats has the count.
+	ErrAcceptRate = errors.New("reactor: accept rate exceeded")
+
 	// ErrMailboxFull is returned by the methods of Ref when the loop has MailboxLimit tasks waiting.
 	ErrMailboxFull = errors.New("reactor: mailbox full")
 
@@ -32,6 +40,12 @@ var (
 
 	// ErrAborted is the cause that Close gets after Abort.
 	ErrAborted = errors.New("reactor: connection aborted")
+
+	// ErrHijacked is the cause that Close gets after Hijack.
+	ErrHijacked = errors.New("reactor: connection hijacked")
+
+	// ErrUnsent is returned by Hijack while output waits to be sent.
+	ErrUnsent = errors.New("reactor: output is unsent")
 
 	// ErrShutdown is the cause that Close gets when Shutdown ended a connection in the middle of its input, or at
 	// the end of its patience.

@@ -26,8 +26,29 @@ func (c *Conn) FD() int {
 	return int(c.fd)
 }
 
+// PeerEnded says whether the peer's FIN was read. On the loop only.
+func (c *Conn) PeerEnded() bool { return c.flags&fEOF != 0 }
+
 // LoopIndex says which loop c belongs to. Any goroutine.
 func (c *Conn) LoopIndex() int { return c.loop.index }
+
+// FDs returns the numbers of the listener's descriptors.
+func (lis *Listener) FDs() (fds []int) {
+	for _, s := range lis.sockets {
+		fds = append(fds, s.descriptor())
+	}
+	return fds
+}
+
+// Peers returns how many peers MaxPerPeer knows.
+func (lis *Listener) Peers() int {
+	lis.limits.mu.Lock()
+	defer lis.limits.mu.Unlock()
+	return len(lis.limits.peers)
+}
+
+// PeerOf is what MaxPerPeer takes for one peer.
+var PeerOf = peerOf
 
 // Buffered returns how many bytes all connections together hold, as MaxBuffered counts them. Any goroutine.
 func (r *Reactor) Buffered() int64 { return r.buffered.Load() }

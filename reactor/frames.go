@@ -100,6 +100,7 @@ func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
 		}
 		c.seen = 0
 		consumed += n
+		c.loop.delivered = consumed
 		if err := f.Frame(c, payload); err != nil {
 			return consumed, err
 		}

@@ -30,7 +30,8 @@ type Handler interface {
 	Writable(c *Conn)
 
 	// Close is called exactly once, last, with the tuple still readable. nil: closed here and every byte was taken by
-	// the kernel; io.EOF: the peer ended cleanly; otherwise the cause, *UnsentError if output was left.
+	// the kernel; io.EOF: the peer ended cleanly; otherwise the cause, *UnsentError if output was left, ErrHijacked if
+	// the connection lives on without the reactor.
 	Close(c *Conn, err error)
 }
 

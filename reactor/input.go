@@ -32,7 +32,7 @@ func (c *Conn) ready() {
 	switch {
 	case reading && (ev.read || ev.trouble):
 		c.read()
-	case ev.trouble && c.output == nil:
+	case ev.trouble && c.output == nil && c.flags&fFailed == 0: // the error may be a hijacker's
 		c.probe()
 	}
 }
@@ -45,10 +45,18 @@ func (c *Conn) probe() {
 	}
 }
 
-// mayRead says whether more input may be received now; delivery owed comes first.
-func (c *Conn) mayRead() bool {
-	return c.phase == phaseOpen && c.flags&(fStopped|fEOF|fLastRead|fAgain|fParked) == 0
+// receives says whether input is received: to be delivered, or after CloseRead to be discarded, which takes no memory
+// and so waits for nothing.
+func (c *Conn) receives() bool {
+	hindrances := fStopped | fParked
+	if c.flags&fCloseRead != 0 {
+		hindrances = fClose | fFailed
+	}
+	return c.phase == phaseOpen && c.flags&(hindrances|fEOF|fLastRead) == 0
 }
+
+// mayRead says whether more input may be received now; delivery owed comes first.
+func (c *Conn) mayRead() bool { return c.flags&fAgain == 0 && c.receives() }
 
 // read receives once and delivers.
 //
@@ -60,7 +68,7 @@ func (c *Conn) read() {
 		return // the event is older than the state
 	}
 	l := c.loop
-	if l.r.pressed.Load() {
+	if l.r.pressed.Load() && c.flags&fCloseRead == 0 {
 		l.park(c)
 		return
 	}
@@ -92,7 +100,9 @@ func (c *Conn) received(in []byte) {
 	if c.origin.opts.IdleTimeout != 0 {
 		c.moved = now()
 	}
-	c.deliver(in)
+	if c.flags&fCloseRead == 0 {
+		c.deliver(in)
+	}
 }
 
 // deliver hands in to the handler and keeps what it does not consume.
@@ -102,7 +112,10 @@ func (c *Conn) deliver(in []byte) {
 		return
 	}
 	c.need = 0
+	l := c.loop
+	l.delivering, l.delivered = in, 0
 	consumed, err := c.handler.Data(c, in)
+	l.delivering = nil
 	if uint(consumed) > uint(len(in)) {
 		panic(fmt.Sprintf("reactor: Data consumed %d of %d bytes", consumed, len(in)))
 	}
@@ -125,6 +138,9 @@ func (c *Conn) redeliver() {
 // peerEnded is the arrow OPEN --peer FIN--> EOF. Reading is over for good: a descriptor at its end is readable for ever.
 func (c *Conn) peerEnded() {
 	c.flags = c.flags&^fReadable | fEOF
+	if c.flags&fCloseRead != 0 {
+		return
+	}
 	err := c.handler.EOF(c, c.unconsumed())
 	c.dropInput()
 	if err != nil {

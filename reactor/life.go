@@ -21,10 +21,11 @@ import (
 //	accepted or connected (dialing.go) --open: accept func--> OPEN   (refuse: the accept func's error)
 //	OPEN     --peerEnded: peer FIN--> EOF              EOF(c, rest); held or kept open, writes go on
 //	OPEN     --shutWrite: CloseWrite, flushed--> SHUT  reads go on until the peer ends; both ended: end
+//	OPEN     --CloseRead--> OPEN                       no more Data, no EOF; input is discarded until the peer's FIN
 //	OPEN     --finish: Close, an error of a handler--> DRAINING   no more Data; flush, bounded by time without progress
 //	DRAINING --end: flushed--> SHUT_WR, Close(c, nil or the error) --> LINGERING, or CLOSED if the peer's FIN was read
 //	DRAINING --end: no progress, reset--> Close(c, *UnsentError) --> CLOSED
-//	OPEN     --fail, end: socket error, deadline, Abort, panic--> Close(c, cause) --> CLOSED
+//	OPEN     --fail, end: socket error, deadline, Abort, Hijack, panic--> Close(c, cause) --> CLOSED
 //	LINGERING --readLinger, expire: FIN, 64 KiB, 2 s of silence, 10 s--> CLOSED
 //
 // Methods of Conn and of handlers only set flags; settle, which ends every step, walks the arrows. So no method of a
@@ -59,10 +60,11 @@ const (
 	fUntried                      // output was queued without trying to send it
 	fTodo                         // on the loop's list for the next turn
 	fReadable                     // edge-triggered: an arrival was reported and not read to its end
+	fCloseRead                    // CloseRead was called: what comes is received and discarded
 )
 
 // fStopped are the reasons for which the handler gets no input.
-const fStopped = fPaused | fBlocked | fClose | fFailed
+const fStopped = fPaused | fBlocked | fClose | fFailed | fCloseRead
 
 // The bounds of lingering; nginx's lingering_time and lingering_timeout, shorter.
 const (
@@ -200,6 +202,9 @@ func (c *Conn) settle() {
 	if c.flags&fCloseHeld != 0 && c.holds == 0 {
 		c.flags |= fClose
 	}
+	if c.flags&fCloseRead != 0 {
+		c.dropInput()
+	}
 	if c.flags&fLastRead != 0 {
 		c.settleShutdown()
 	}
@@ -236,7 +241,7 @@ func (c *Conn) settle() {
 
 // wanted returns what the connection is to be watched for.
 func (c *Conn) wanted() interest {
-	read := c.phase == phaseOpen && c.flags&(fStopped|fEOF|fLastRead|fParked) == 0
+	read := c.receives()
 	switch {
 	case read && c.output != nil:
 		return interestBoth
@@ -356,6 +361,7 @@ func (c *Conn) leave(linger bool) {
 	if !c.origin.dialled {
 		c.loop.r.conns.Add(-1)
 	}
+	c.origin.limits.leave(c.tuple.Remote.Addr())
 	if linger {
 		c.loop.r.madeRoom()
 	} else {
@@ -458,7 +464,7 @@ func (c *Conn) check(t, since int64, limit time.Duration, cause error) {
 // crashed closes the connection whose step panicked or called Goexit. What the step wrote is dropped.
 func (l *loop) crashed(value any) {
 	c := l.cur
-	l.gather = l.gather[:0]
+	l.gather, l.delivering = l.gather[:0], nil
 	failure := &PanicError{Value: value, Stack: debug.Stack()}
 	l.r.opts.Logger.Error("reactor: handler panicked", "conn", c.tuple.String(), "id", c.id, "value", value, "stack", string(failure.Stack))
 	if c.phase >= phaseLingering { // in Close; the descriptor was closed or lingers

@@ -609,6 +609,9 @@ func TestSteeringInEveryCallback(t *testing.T) {
 		{"Close, Abort", func(c *reactor.Conn) { _ = c.Close(); c.Abort() }, oneOf(reactor.ErrAborted, io.EOF)},
 		{"Abort, Close", func(c *reactor.Conn) { c.Abort(); _ = c.Close() }, oneOf(reactor.ErrAborted, io.EOF)},
 		{"CloseWrite", func(c *reactor.Conn) { _ = c.CloseWrite() }, oneOf(io.EOF)},
+		{"CloseRead, CloseWrite", func(c *reactor.Conn) { _, _ = c.CloseRead(), c.CloseWrite() }, oneOf(io.EOF)},
+		{"CloseRead, Close", func(c *reactor.Conn) { _, _ = c.CloseRead(), c.Close() }, oneOf(nil, io.EOF)},
+		{"CloseRead, Abort", func(c *reactor.Conn) { _ = c.CloseRead(); c.Abort() }, oneOf(reactor.ErrAborted, io.EOF)},
 		{"CloseWrite, Close", func(c *reactor.Conn) { _, _ = c.CloseWrite(), c.Close() }, oneOf(nil, io.EOF)},
 		{"Pause, Resume", func(c *reactor.Conn) { c.Pause(); c.Resume() }, oneOf(io.EOF)},
 		{"Resume", (*reactor.Conn).Resume, oneOf(io.EOF)},
@@ -620,6 +623,11 @@ func TestSteeringInEveryCallback(t *testing.T) {
 		{"Pause, Close", func(c *reactor.Conn) { c.Pause(); _ = c.Close() }, oneOf(nil, io.EOF)},
 		{"Hold", func(c *reactor.Conn) { go c.Hold()() }, oneOf(io.EOF)},
 		{"Hold, Close", func(c *reactor.Conn) { release := c.Hold(); _ = c.Close(); release() }, oneOf(nil, io.EOF)},
+		{"Hijack", func(c *reactor.Conn) {
+			if conn, _, err := c.Hijack(); err == nil {
+				_ = conn.Close()
+			}
+		}, oneOf(reactor.ErrHijacked, io.EOF)},
 		{"Ref.Close", func(c *reactor.Conn) { _ = c.Ref().Close() }, oneOf(nil, io.EOF)},
 		{"Ref.Do", func(c *reactor.Conn) { _ = c.Ref().Do(func(c *reactor.Conn, _ error) { c.Abort() }) }, oneOf(reactor.ErrAborted, io.EOF, nil)},
 	}
@@ -693,7 +701,7 @@ func TestEndedConnDoesNothing(t *testing.T) {
 		id, tuple := uint64(0), reactor.FourTuple{}
 		check := func(c *reactor.Conn) {
 			_, err := c.Write([]byte("x"))
-			for what, err := range map[string]error{"Write": err, "Close": c.Close(), "CloseWrite": c.CloseWrite()} {
+			for what, err := range map[string]error{"Write": err, "Close": c.Close(), "CloseWrite": c.CloseWrite(), "CloseRead": c.CloseRead()} {
 				if !errors.Is(err, net.ErrClosed) {
 					t.Errorf("%s: %v", what, err)
 				}
@@ -910,6 +918,21 @@ func TestResetIsNoticedInEveryState(t *testing.T) {
 		}},
 		{"writing half closed", func(t *testing.T, ref reactor.Ref, _ client) {
 			do(t, ref, func(c *reactor.Conn) { _ = c.CloseWrite() })
+		}},
+		{"reading half closed", func(t *testing.T, ref reactor.Ref, cl client) {
+			do(t, ref, func(c *reactor.Conn) { _ = c.CloseRead() })
+			cl.send("discarded")
+		}},
+		{"reading half closed and the peer ended", func(t *testing.T, ref reactor.Ref, cl client) {
+			do(t, ref, func(c *reactor.Conn) { _ = c.CloseRead() })
+			require.NoError(t, cl.CloseWrite())
+			eventually(t, "the end is read", func() (read bool) {
+				do(t, ref, func(c *reactor.Conn) { read = c.PeerEnded() })
+				return read
+			})
+		}},
+		{"both halves closed", func(t *testing.T, ref reactor.Ref, _ client) {
+			do(t, ref, func(c *reactor.Conn) { _, _ = c.CloseRead(), c.CloseWrite() })
 		}},
 		{"writing half closed and paused", func(t *testing.T, ref reactor.Ref, _ client) {
 			do(t, ref, func(c *reactor.Conn) { _ = c.CloseWrite(); c.Pause() })

@@ -12,7 +12,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/panjf2000/gnet/v2/pkg/socket"
 	"golang.org/x/sys/unix"
@@ -43,6 +42,7 @@ type origin struct {
 	accept  AcceptFunc
 	opts    *StreamOptions
 	dialled bool // dialled or adopted: does not count under MaxConns
+	limits  *limits // nil without MaxPerPeer and AcceptRate
 }
 
 // String returns the network and the address.
@@ -63,7 +63,7 @@ func (r *Reactor) Listen(network, address string, accept AcceptFunc, o *StreamOp
 	if err != nil {
 		return nil, err
 	}
-	lis := &Listener{origin: origin{network: network, accept: accept, opts: opts}, reactor: r, closed: make(chan struct{})}
+	lis := &Listener{origin: origin{network: network, accept: accept, opts: opts, limits: newLimits(opts)}, reactor: r, closed: make(chan struct{})}
 	switch network {
 	case "tcp", "tcp4", "tcp6":
 		err = lis.listenTCP(address)
@@ -159,13 +159,13 @@ func (lis *Listener) listenTCP(address string) error {
 	return nil
 }
 
-// listenFD makes one listening socket. What it sets, accepted connections inherit: no call is needed for each.
+// listenFD makes one listening socket.
 func (lis *Listener) listenFD(network, address string, reusePort bool) (int, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return -1, err
 	}
-	options := append(lis.opts.tcpOptions(), socket.Option[int]{SetSockOpt: socket.SetReuseAddr, Opt: 1})
+	options := append(lis.opts.listenOptions(), lis.opts.tcpOptions()...)
 	if reusePort {
 		options = append(options, socket.Option[int]{SetSockOpt: socket.SetReuseport, Opt: 1})
 	}
@@ -185,20 +185,6 @@ func (lis *Listener) listenFD(network, address string, reusePort bool) (int, err
 	return fd, nil
 }
 
-// tcpOptions are those of a TCP socket.
-func (o *StreamOptions) tcpOptions() []socket.Option[int] {
-	noDelay := 1
-	if o.Nagle {
-		noDelay = 0
-	}
-	return []socket.Option[int]{
-		{SetSockOpt: socket.SetNoDelay, Opt: noDelay},
-		{SetSockOpt: func(fd, _ int) error {
-			return socket.SetKeepAlive(fd, o.KeepAliveIdle > 0, seconds(o.KeepAliveIdle), seconds(o.KeepAliveInterval), o.KeepAliveCount)
-		}},
-	}
-}
-
 // bindBothFamilies calls bind with the network and the IPV6_V6ONLY option that package net would use: gnet leaves the
 // option on for "[::]", and knows no way around a kernel without IPv6.
 func bindBothFamilies(network, host string, bind func(network string, v6 []socket.Option[int]) (int, error)) (int, error) {
@@ -215,13 +201,10 @@ func bindBothFamilies(network, host string, bind func(network string, v6 []socke
 	return fd, err
 }
 
-// seconds rounds up to what TCP's options take.
-func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
-
 // listenUnix binds a path.
 func (lis *Listener) listenUnix(path string) error {
-	if lis.opts.ReusePort {
-		return errors.New("ReusePort is for tcp")
+	if err := lis.opts.checkUnix(); err != nil {
+		return err
 	}
 	fd, file, err := bindUnix(path)
 	if err != nil {

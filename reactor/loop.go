@@ -63,10 +63,12 @@ type loop struct {
 	parts     [maxParts][]byte
 	packets   *packets // of the loop's packet sockets, nil until there is one
 
-	cur       *Conn // whose step is running
-	event     event // what the poller said of cur
-	task      task  // what cur was asked to do
-	completed bool  // the running step came to its end, neither panic nor Goexit ended it
+	cur        *Conn  // whose step is running
+	event      event  // what the poller said of cur
+	task       task   // what cur was asked to do
+	delivering []byte // what cur's Data is looking at
+	delivered  int    // bytes of it that were frames
+	completed  bool   // the running step came to its end, neither panic nor Goexit ended it
 
 	dials  dials
 	todo   workList // connections to look at in the next turn

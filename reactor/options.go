@@ -113,6 +113,18 @@ type StreamOptions struct {
 	// TCP only.
 	ReusePort bool
 
+	// MaxPerPeer bounds how many connections one peer has open with the listener; further ones are reset and counted
+	// (Listener.Stats). A peer is an IPv4 address, or the first 64 bits of an IPv6 address, which are the least that a
+	// network has; each link-local address is one. Connections that only linger do not count, nor those hijacked. 0 and
+	// -1 mean no limit. TCP only.
+	MaxPerPeer int
+
+	// AcceptRate bounds how many connections are accepted in a second; beyond it the backlog holds what comes, but for
+	// Shutdown, which resets that. It is a token bucket that fills at this rate and holds AcceptBurst tokens, of which a
+	// connection takes one and one that MaxPerPeer refuses none; both are 1 to a billion. AcceptRate 0 and -1 mean no limit,
+	// AcceptBurst 0 what AcceptRate says.
+	AcceptRate, AcceptBurst int
+
 	// HighWater is the number of bytes of unsent output above which a connection's input is neither delivered nor read.
 	// 0 means 64 KiB.
 	HighWater int
@@ -147,7 +159,42 @@ type StreamOptions struct {
 	// sends none.
 	KeepAliveIdle, KeepAliveInterval time.Duration
 	KeepAliveCount                   int
+
+	// UserTimeout is how long TCP lets sent data go unacknowledged, or a closed window stay closed, before it gives
+	// the connection up with ETIMEDOUT; up to 24 days, in whole milliseconds, rounded up (TCP_USER_TIMEOUT, tcp(7)).
+	// It also takes the place of KeepAliveCount. 0 and -1 leave it to the system, about 15 minutes. Linux only.
+	UserTimeout time.Duration
+
+	// RecvBuffer and SendBuffer are how many bytes the kernel is asked to hold of what was not yet read here or not yet
+	// acknowledged by the peer (SO_RCVBUF, SO_SNDBUF, socket(7)), up to 1 GiB; Linux grants twice of what is asked for,
+	// for its bookkeeping, up to limits of its own. 0 means the system's default, which grows with the traffic, as a
+	// size set here does not. A unix connection has a SendBuffer only.
+	RecvBuffer, SendBuffer int
+
+	// FastOpen is how many connections may wait for the end of their handshake whose first data came with its
+	// beginning, up to 65536 (TCP_FASTOPEN, tcp(7), RFC 7413): it saves such clients a round trip. It has an effect
+	// only where net.ipv4.tcp_fastopen allows it to servers. 0 means none. Linux and TCP only.
+	FastOpen int
+
+	// DeferAccept lets a connection be accepted only when its first bytes are there, or when it has been silent for
+	// about so long, up to an hour, in whole seconds, rounded up (TCP_DEFER_ACCEPT, tcp(7)). Not for protocols in which
+	// the server speaks first. 0 and -1 mean at once. Linux and TCP only.
+	DeferAccept time.Duration
+
+	// BindToDevice names the network interface, 1 to 15 bytes, by which packets must come and go (SO_BINDTODEVICE,
+	// socket(7)). "" means any. Linux and TCP only.
+	BindToDevice string
 }
+
+// maxAcceptRate is a connection each nanosecond, of which the clock knows no fraction.
+const maxAcceptRate = 1e9
+
+// The bounds of StreamOptions that the system sets.
+const (
+	maxUserTimeout = 24 * 24 * time.Hour // an int32 of milliseconds
+	maxDeferAccept = time.Hour
+	maxDeviceName  = 15 // IFNAMSIZ less its NUL
+)
 
 // resolve returns a copy with the defaults filled in, or what is wrong.
 func (o *StreamOptions) resolve() (*StreamOptions, error) {
@@ -188,6 +235,29 @@ func (o *StreamOptions) resolve() (*StreamOptions, error) {
 	if r.KeepAliveCount == 0 {
 		r.KeepAliveCount = DefaultKeepAliveCount
 	}
+	defaultTo(&c, "MaxPerPeer", &r.MaxPerPeer, math.MaxInt, math.MaxInt)
+	defaultTo(&c, "AcceptRate", &r.AcceptRate, math.MaxInt, math.MaxInt)
+	atMost(&c, "AcceptBurst", r.AcceptBurst, maxAcceptRate)
+	if r.AcceptRate == math.MaxInt {
+		if r.AcceptBurst > 0 {
+			c.fail("AcceptBurst is %d, needs an AcceptRate", r.AcceptBurst)
+		}
+	} else {
+		atMost(&c, "AcceptRate", r.AcceptRate, maxAcceptRate)
+		if r.AcceptBurst == 0 {
+			r.AcceptBurst = r.AcceptRate
+		}
+	}
+	defaultTo(&c, "UserTimeout", &r.UserTimeout, 0, 0)
+	defaultTo(&c, "DeferAccept", &r.DeferAccept, 0, 0)
+	atMost(&c, "UserTimeout", r.UserTimeout, maxUserTimeout)
+	atMost(&c, "DeferAccept", r.DeferAccept, maxDeferAccept)
+	atMost(&c, "RecvBuffer", r.RecvBuffer, maxSocketBuffer)
+	atMost(&c, "SendBuffer", r.SendBuffer, maxSocketBuffer)
+	atMost(&c, "FastOpen", r.FastOpen, maxBacklog)
+	if len(r.BindToDevice) > maxDeviceName {
+		c.fail("BindToDevice is %q, must be at most %d bytes", r.BindToDevice, maxDeviceName)
+	}
 	r.IdleTimeout, r.WriteTimeout = min(r.IdleTimeout, maxDuration), min(r.WriteTimeout, maxDuration)
 	r.HighWater = min(r.HighWater, r.MaxOutput-1) // at the limit is above the mark: who stops at the mark never meets the limit
 	return &r, c.err
@@ -211,5 +281,12 @@ func defaultTo[T int | int64 | time.Duration](c *checker, name string, v *T, def
 		*v = none
 	case *v < 0:
 		c.fail("%s is %v, must be positive, 0 for the default or -1 for none", name, *v)
+	}
+}
+
+// atMost complains about negative values and those above the limit.
+func atMost[T int | time.Duration](c *checker, name string, v, limit T) {
+	if v < 0 || v > limit {
+		c.fail("%s is %v, must be 0 to %v", name, v, limit)
 	}
 }

@@ -67,6 +67,19 @@ func TestWakeups(t *testing.T) {
 			do(t, i.ref, func(c *reactor.Conn) { _ = c.CloseWrite() })
 			i.client.expectEOF()
 		}},
+		{"reading half closed", maxWakeups, reactor.Options{}, func(t *testing.T, i *idler) {
+			do(t, i.ref, func(c *reactor.Conn) { _ = c.CloseRead() })
+			i.client.send("discarded")
+		}},
+		{"reading half closed and the peer ended", maxWakeups, reactor.Options{}, func(t *testing.T, i *idler) {
+			do(t, i.ref, func(c *reactor.Conn) { _ = c.CloseRead() })
+			i.client.send("discarded")
+			require.NoError(t, i.client.CloseWrite())
+		}},
+		{"both halves closed", maxWakeups, reactor.Options{}, func(t *testing.T, i *idler) {
+			do(t, i.ref, func(c *reactor.Conn) { _, _ = c.CloseRead(), c.CloseWrite() })
+			i.client.send("discarded")
+		}},
 		{"both halves ended while held", maxWakeups, reactor.Options{}, func(t *testing.T, i *idler) {
 			do(t, i.ref, func(c *reactor.Conn) { c.Hold(); c.Pause(); _ = c.CloseWrite() })
 			require.NoError(t, i.client.CloseWrite())

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"time"
+
+	"github.com/panjf2000/gnet/v2/pkg/socket"
+)
+
+// sockopt makes an option of a socket whose errors name it.
+func sockopt(name string, set func(fd int) error) socket.Option[int] {
+	return socket.Option[int]{SetSockOpt: func(fd, _ int) error {
+		if err := set(fd); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}}
+}
+
+// tcpOptions are those of a TCP socket. Connections inherit them from the socket that accepted them (tcp(7), socket(7)):
+// no call is needed for each.
+func (o *StreamOptions) tcpOptions() []socket.Option[int] {
+	options := []socket.Option[int]{o.noDelay(), o.keepAlive()}
+	if o.UserTimeout > 0 {
+		options = append(options, o.userTimeout())
+	}
+	if o.SendBuffer > 0 {
+		options = append(options, o.sendBuffer())
+	}
+	if o.RecvBuffer > 0 {
+		options = append(options, o.recvBuffer())
+	}
+	if o.BindToDevice != "" {
+		options = append(options, sockopt("BindToDevice", func(fd int) error { return bindToDevice(fd, o.BindToDevice) }))
+	}
+	return options
+}
+
+// listenOptions are those that only a listening TCP socket has.
+func (o *StreamOptions) listenOptions() []socket.Option[int] {
+	options := []socket.Option[int]{sockopt("SO_REUSEADDR", func(fd int) error { return socket.SetReuseAddr(fd, 1) })}
+	if o.FastOpen > 0 {
+		options = append(options, sockopt("FastOpen", func(fd int) error { return setFastOpen(fd, o.FastOpen) }))
+	}
+	if o.DeferAccept > 0 {
+		options = append(options, sockopt("DeferAccept", func(fd int) error { return setDeferAccept(fd, seconds(o.DeferAccept)) }))
+	}
+	return options
+}
+
+// checkUnix says which option is none of a unix socket.
+func (o *StreamOptions) checkUnix() error {
+	name := ""
+	switch {
+	case o.ReusePort:
+		name = "ReusePort"
+	case o.UserTimeout > 0:
+		name = "UserTimeout"
+	case o.FastOpen > 0:
+		name = "FastOpen"
+	case o.DeferAccept > 0:
+		name = "DeferAccept"
+	case o.BindToDevice != "":
+		name = "BindToDevice"
+	case o.MaxPerPeer != math.MaxInt:
+		return errors.New("MaxPerPeer is for tcp: the peers of unix sockets have no addresses")
+	case o.RecvBuffer > 0:
+		return errors.New("RecvBuffer is for tcp: of two unix sockets the sender's SendBuffer counts")
+	default:
+		return nil
+	}
+	return errors.New(name + " is for tcp")
+}
+
+func (o *StreamOptions) noDelay() socket.Option[int] {
+	on := 1
+	if o.Nagle {
+		on = 0
+	}
+	return sockopt("NoDelay", func(fd int) error { return socket.SetNoDelay(fd, on) })
+}
+
+func (o *StreamOptions) keepAlive() socket.Option[int] {
+	return sockopt("KeepAlive", func(fd int) error {
+		return socket.SetKeepAlive(fd, o.KeepAliveIdle > 0, seconds(o.KeepAliveIdle), seconds(o.KeepAliveInterval), o.KeepAliveCount)
+	})
+}
+
+func (o *StreamOptions) userTimeout() socket.Option[int] {
+	ms := int((o.UserTimeout + time.Millisecond - 1) / time.Millisecond)
+	return sockopt("UserTimeout", func(fd int) error { return setUserTimeout(fd, ms) })
+}
+
+func (o *StreamOptions) sendBuffer() socket.Option[int] {
+	return sockopt("SendBuffer", func(fd int) error { return socket.SetSendBuffer(fd, o.SendBuffer) })
+}
+
+func (o *StreamOptions) recvBuffer() socket.Option[int] {
+	return sockopt("RecvBuffer", func(fd int) error { return socket.SetRecvBuffer(fd, o.RecvBuffer) })
+}
+
+// seconds rounds up to what TCP's options take.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
+// SetNoDelay turns Nagle's algorithm off, or on again (TCP_NODELAY, tcp(7)); see StreamOptions.Nagle.
+func (c *Conn) SetNoDelay(on bool) error {
+	return c.setOption(StreamOptions{Nagle: !on}, (*StreamOptions).noDelay)
+}
+
+// SetKeepAlive changes the keep-alive probes. The values are those of StreamOptions: 0 is the default named there, an
+// idle of -1 sends none.
+func (c *Conn) SetKeepAlive(idle, interval time.Duration, count int) error {
+	o := StreamOptions{KeepAliveIdle: idle, KeepAliveInterval: interval, KeepAliveCount: count}
+	return c.setOption(o, (*StreamOptions).keepAlive)
+}
+
+// SetUserTimeout is StreamOptions.UserTimeout for this connection; 0 and -1 leave it to the system again.
+func (c *Conn) SetUserTimeout(d time.Duration) error {
+	return c.setOption(StreamOptions{UserTimeout: d}, (*StreamOptions).userTimeout)
+}
+
+// SetSendBuffer is StreamOptions.SendBuffer for this connection, 1 to 1 GiB.
+func (c *Conn) SetSendBuffer(bytes int) error {
+	return c.setBuffer("SendBuffer", bytes, StreamOptions{SendBuffer: bytes}, (*StreamOptions).sendBuffer)
+}
+
+// SetRecvBuffer is StreamOptions.RecvBuffer for this connection, 1 to 1 GiB. On a TCP connection it cannot make the
+// window larger than was agreed at the beginning (tcp(7)), so that a large one belongs into StreamOptions.
+func (c *Conn) SetRecvBuffer(bytes int) error {
+	return c.setBuffer("RecvBuffer", bytes, StreamOptions{RecvBuffer: bytes}, (*StreamOptions).recvBuffer)
+}
+
+func (c *Conn) setBuffer(name string, bytes int, o StreamOptions, option func(*StreamOptions) socket.Option[int]) error {
+	if bytes == 0 {
+		return fmt.Errorf("reactor: %s is 0, must be 1 to %d", name, maxSocketBuffer)
+	}
+	return c.setOption(o, option)
+}
+
+// setOption checks an option as Listen does and sets it.
+func (c *Conn) setOption(o StreamOptions, option func(*StreamOptions) socket.Option[int]) error {
+	c.assertOnLoop()
+	checked, err := o.resolve()
+	if err != nil {
+		return err
+	}
+	if !c.hasFD() {
+		return net.ErrClosed
+	}
+	if err := option(checked).SetSockOpt(int(c.fd), 0); err != nil {
+		return fmt.Errorf("reactor: %w", err)
+	}
+	return nil
+}
