@@ -99,7 +99,8 @@ func (l *loop) runTimers() {
 	if len(l.deadlines.heap) > 0 {
 		l.deadlines.arm(l, l.deadlines.heap[0].deadline)
 	}
-	for _, s := range l.sources {
+	for i := len(l.sources) - 1; i >= 0; i-- { // retry may close the source
+		s := l.sources[i]
 		if at := s.due(); at != 0 && at <= t {
 			s.retry()
 		} else if at != 0 {
