@@ -37,6 +37,8 @@ type acceptor struct {
 	again    int64         // when to try again, while stopped
 	backoff  time.Duration // how long the last stop waited, 0 after accepting
 	told     bool          // the log says that nothing is accepted
+	draining bool          // Shutdown has begun
+	drained  int           // connections accepted since, at most
 
 	stops, waits, refusals spell
 }
@@ -66,7 +68,11 @@ func (a *acceptor) ready() {
 
 // retry accepts again after a stop.
 func (a *acceptor) retry() {
-	if a.fd < 0 || !a.stopped || a.limited && now() < a.again {
+	switch {
+	case a.fd < 0 || !a.stopped || a.limited && now() < a.again:
+		return
+	case a.draining:
+		a.drain()
 		return
 	}
 	a.restart()
@@ -270,15 +276,27 @@ func (a *acceptor) open() {
 	}
 }
 
-// drain accepts what waits and closes. A backlog has an end, but clients may refill it.
+// drain accepts what waits and closes. A backlog has an end, but clients may refill it. Stopped, it goes on when a
+// connection has made room, which all of a draining reactor do, as long as there are any, or AcceptRate lets more in.
 func (a *acceptor) drain() {
 	if a.fd < 0 {
 		return
 	}
-	defer a.closeFD() // also if an accept func calls Goexit
+	completed, waits := false, false
+	defer func() {
+		if waits || !completed && a.loop.postLoop(a.drain) == nil { // the latter if an accept func called Goexit
+			return
+		}
+		a.closeFD()
+	}()
+	a.draining = true
 	a.restart()
-	for n := 0; n < maxBacklog && a.accept(maxAccepts); n += maxAccepts {
+	conns := &a.loop.r.conns
+	some := conns.Load() > 0
+	for more := true; more && a.drained < maxBacklog; a.drained += maxAccepts {
+		more = a.accept(maxAccepts)
 	}
+	completed, waits = true, a.stopped && (a.limited || some || conns.Load() > 0)
 }
 
 // closeFD closes the socket; who still waits in its backlog is reset by the kernel.

@@ -6,6 +6,7 @@
 package reactor
 
 import (
+	"context"
 	"net"
 	"sync/atomic"
 
@@ -50,6 +51,10 @@ type rareState struct {
 	progress   int64 // when the kernel last took output, while some waits
 	lingerEnd  int64 // when lingering ends at the latest
 	lingerLeft int   // bytes that may still be discarded
+
+	suspensions int // not ended, see Suspend
+	ctx         context.Context
+	cancel      context.CancelCauseFunc // of ctx
 }
 
 func (c *Conn) extra() *rareState {
@@ -129,6 +134,54 @@ func (c *Conn) Resume() {
 	}
 }
 
+// Suspend is Pause for whoever works for the handler: it stops the same, but neither Resume nor the end of another
+// suspension restarts it. The function it returns does, on the loop only; calls after the first do nothing.
+func (c *Conn) Suspend() (resume func()) {
+	c.assertOnLoop()
+	c.extra().suspensions++
+	c.flags |= fSuspended
+	c.touch()
+	ended := false
+	return func() {
+		c.assertOnLoop()
+		if ended {
+			return
+		}
+		ended = true
+		if c.rare.suspensions--; c.rare.suspensions == 0 {
+			c.flags &^= fSuspended
+			c.continueLater()
+		}
+	}
+}
+
+// Context returns a context that is done as soon as nothing can be written to the connection any more, because it was
+// closed or has failed. Its cause (context.Cause) is why: net.ErrClosed after a plain Close, otherwise what the
+// handler's Close gets, without the *UnsentError.
+func (c *Conn) Context() context.Context {
+	c.assertOnLoop()
+	x := c.extra()
+	if x.ctx == nil {
+		x.ctx, x.cancel = context.WithCancelCause(context.Background())
+		if c.phase != phaseOpen || c.flags&(fClose|fFailed) != 0 {
+			c.cancelContext()
+		}
+	}
+	return x.ctx
+}
+
+// cancelContext ends the connection's context, if anyone asked for it.
+func (c *Conn) cancelContext() {
+	if c.rare == nil || c.rare.cancel == nil {
+		return
+	}
+	cause := c.cause()
+	if cause == nil {
+		cause = net.ErrClosed
+	}
+	c.rare.cancel(cause)
+}
+
 // SetHandler gives the connection another handler, after a handshake say. The old one hears no more, its Close included; what is
 // unconsumed when the running method returns is delivered to the new one in the next turn.
 func (c *Conn) SetHandler(h Handler) {
@@ -143,12 +196,15 @@ func (c *Conn) SetHandler(h Handler) {
 
 // Close sends what has been written, then closes: no input is delivered any more. The handler's Close follows when the
 // kernel has taken everything, or WriteTimeout passed without progress.
-func (c *Conn) Close() error {
+func (c *Conn) Close() error { return c.CloseWithError(nil) }
+
+// CloseWithError is Close with a cause, which the handler's Close gets, as if Data had returned it. The first cause stays.
+func (c *Conn) CloseWithError(cause error) error {
 	c.assertOnLoop()
 	if c.phase != phaseOpen {
 		return net.ErrClosed
 	}
-	c.finish(nil)
+	c.finish(cause)
 	return nil
 }
 

@@ -158,7 +158,7 @@ func (c *Conn) settleShutdown() {
 	case c.phase != phaseOpen || busy || c.flags&(fClose|fFailed) != 0:
 	case c.input == nil:
 		c.finish(nil)
-	case c.flags&fPaused == 0:
+	case c.flags&(fPaused|fSuspended) == 0:
 		c.finish(ErrShutdown)
 	}
 }

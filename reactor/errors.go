@@ -70,7 +70,7 @@ var (
 	ErrDialTimeout error = &timeoutError{"reactor: dial timeout"}
 
 	// ErrGoexit is the value of the *PanicError that Close gets when a handler called runtime.Goexit.
-	ErrGoexit = errors.New("runtime.Goexit called on a loop")
+	ErrGoexit = errors.New("runtime.Goexit called by a handler")
 )
 
 // timeoutError satisfies net.Error's Timeout, as net's own expiries do.
@@ -93,10 +93,11 @@ func (e *UnsentError) Error() string {
 // Unwrap returns Cause.
 func (e *UnsentError) Unwrap() error { return e.Cause }
 
-// PanicError is what Close gets when a method of the connection's handler, or a function given to Ref.Do, panicked.
+// PanicError is what Close gets when a method of the connection's handler, a function given to Ref.Do, or work that package
+// offload does for the connection, panicked.
 type PanicError struct {
 	Value any    // what was passed to panic, or ErrGoexit
-	Stack []byte // the stack of the loop at that moment, as runtime/debug.Stack formats it
+	Stack []byte // the stack at that moment, as runtime/debug.Stack formats it
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("reactor: handler panicked: %v", e.Value) }

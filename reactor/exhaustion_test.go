@@ -232,6 +232,46 @@ func TestListenersOutOfDescriptorsTogether(t *testing.T) {
 	})
 }
 
+// Shutdown while there are no descriptors: who waits in the backlog is served as soon as a connection that drains has
+// given one back. Where there is none, Shutdown does not wait for what may never come.
+func TestShutdownOutOfDescriptors(t *testing.T) {
+	t.Parallel()
+	atOnce(t, []string{"tcp", "unix", "tcp, alone", "unix, alone"}, func(t *testing.T, name string) {
+		if !inChild(t) {
+			return
+		}
+		network, _, alone := strings.Cut(name, ",")
+		releases := make(chan func(), 10)
+		w := watch(t, &hooks{data: echo, draining: func(c *reactor.Conn) { releases <- c.Hold() }})
+		s, _ := counted(t, network, reactor.Options{Loops: 2}, w.accept, nil, 1)
+		var existing client
+		if !alone {
+			existing = s.dial()
+			existing.send("hello")
+			existing.expect("hello")
+		}
+		h := hoardDescriptors(t)
+		waiting := h.starve(s.Listener.Addr())
+		waiting.send("anyone?")
+		eventually(t, "it is noticed", func() bool { return s.Log.has("not accepting") })
+		done := s.shutdown()
+		if alone {
+			require.NoError(t, receive(t, done))
+			waiting.expectReset()
+			return
+		}
+		release := receive(t, releases)
+		require.Empty(t, done)
+		release()
+		existing.expectEOF()
+		_ = existing.Close()
+		receive(t, releases)()
+		require.Equal(t, "anyone?", waiting.rest())
+		_ = waiting.Close()
+		require.NoError(t, receive(t, done))
+	})
+}
+
 // Lingering connections are the first to go: their descriptors are worth more to who waits.
 func TestLingeringGoesWhenDescriptorsRunOut(t *testing.T) {
 	t.Parallel()

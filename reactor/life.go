@@ -44,6 +44,7 @@ type flags uint32
 
 const (
 	fPaused     flags = 1 << iota // Pause
+	fSuspended                    // Suspend
 	fBlocked                      // output passed the high-water mark and has not fallen below the low-water mark
 	fAgain                        // delivery of what is unconsumed is owed
 	fParked                       // the reactor is over MaxBuffered
@@ -64,7 +65,7 @@ const (
 )
 
 // fStopped are the reasons for which the handler gets no input.
-const fStopped = fPaused | fBlocked | fClose | fFailed | fCloseRead
+const fStopped = fPaused | fSuspended | fBlocked | fClose | fFailed | fCloseRead
 
 // The bounds of lingering; nginx's lingering_time and lingering_timeout, shorter.
 const (
@@ -141,6 +142,7 @@ func (c *Conn) finish(cause error) {
 	}
 	c.flags |= fClose
 	c.because(cause)
+	c.cancelContext()
 	c.touch()
 }
 
@@ -164,14 +166,16 @@ func (c *Conn) fail(cause error) bool {
 		cause = errors.Join(first, cause)
 	}
 	c.extra().cause = cause
+	c.cancelContext()
 	c.touch()
 	return true
 }
 
-// because keeps the cause of a graceful close. io.EOF, the usual one, takes no memory.
+// because keeps the cause of a graceful close, the first but for io.EOF, after which work for a held connection may
+// fail. io.EOF, the usual one, takes no memory.
 func (c *Conn) because(cause error) {
 	switch {
-	case cause == nil || c.cause() != nil:
+	case cause == nil || c.rare != nil && c.rare.cause != nil:
 	case cause == io.EOF:
 		c.flags |= fClean
 	default:
@@ -201,6 +205,7 @@ func (c *Conn) settle() {
 	}
 	if c.flags&fCloseHeld != 0 && c.holds == 0 {
 		c.flags |= fClose
+		c.cancelContext()
 	}
 	if c.flags&fCloseRead != 0 {
 		c.dropInput()
@@ -303,6 +308,7 @@ func (c *Conn) enter() {
 func (c *Conn) refuse() {
 	c.loop.gather = c.loop.gather[:0]
 	c.dropOutput()
+	c.cancelContext()
 	c.forget()
 	c.leave(false)
 }
@@ -319,6 +325,7 @@ func (c *Conn) shutWrite() {
 // linger. The descriptor stays open until the handler has returned, so that its number names no other connection
 // meanwhile.
 func (c *Conn) end(cause error) {
+	c.cancelContext()
 	graceful := c.phase == phaseDraining && c.output == nil && c.flags&fFailed == 0
 	c.dropInput()
 	if unsent := c.seal(); unsent > 0 {

@@ -41,7 +41,7 @@ type origin struct {
 	addr    net.Addr
 	accept  AcceptFunc
 	opts    *StreamOptions
-	dialled bool // dialled or adopted: does not count under MaxConns
+	dialled bool    // dialled or adopted: does not count under MaxConns
 	limits  *limits // nil without MaxPerPeer and AcceptRate
 }
 

@@ -103,7 +103,8 @@ func (l *loop) runTimers() {
 	if h := l.dials.heap; len(h) > 0 && h[0].at != never {
 		l.deadlines.arm(l, h[0].at)
 	}
-	for _, s := range l.sources {
+	for i := len(l.sources) - 1; i >= 0; i-- { // retry may close the source
+		s := l.sources[i]
 		if at := s.due(); at != 0 && at <= t {
 			s.retry()
 		} else if at != 0 {
