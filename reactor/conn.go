@@ -18,6 +18,9 @@ import (
 // Ref.Do. Elsewhere use Ref. A Conn is not reused: once ended it stays so, its methods answer net.ErrClosed or do
 // nothing, and its ID and tuple remain readable.
 //
+// The Conn that Ref.Do gives for a Session, or a socket of DialPacket, is no stream: Write and Send send one datagram, Close and
+// Abort end it, Session and PacketConn lead to what it stands for, and what is about streams alone does nothing.
+//
 // No method calls a handler. What a call leads to, Close or Writable say, happens after the running method has returned.
 type Conn struct {
 	loop     *loop
@@ -50,6 +53,7 @@ type rareState struct {
 	progress   int64 // when the kernel last took output, while some waits
 	lingerEnd  int64 // when lingering ends at the latest
 	lingerLeft int   // bytes that may still be discarded
+	peer       *peer // whose record the connection is, see packet_peer.go
 }
 
 func (c *Conn) extra() *rareState {
@@ -74,10 +78,13 @@ func (c *Conn) Ref() Ref { return Ref{c} }
 // error, after which Close follows.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.assertOnLoop()
-	if err := c.mayWrite(); err != nil {
-		return 0, err
+	err := c.mayWrite()
+	if err == nil {
+		err = c.write(p)
+	} else if peer := c.peer(); peer != nil {
+		err = peer.write(p)
 	}
-	if err := c.write(p); err != nil {
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -86,6 +93,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Send writes payload framed by enc. Its errors are those of Write and of enc; nothing is written then.
 func (c *Conn) Send(enc codec.Encoder, payload []byte) error {
 	c.assertOnLoop()
+	if p := c.peer(); p != nil {
+		frame, err := enc.AppendFrame(nil, payload)
+		if err != nil {
+			return err
+		}
+		return p.write(frame)
+	}
 	if err := c.mayWrite(); err != nil {
 		return err
 	}
@@ -146,6 +160,9 @@ func (c *Conn) SetHandler(h Handler) {
 func (c *Conn) Close() error {
 	c.assertOnLoop()
 	if c.phase != phaseOpen {
+		if p := c.peer(); p != nil {
+			return p.close(nil)
+		}
 		return net.ErrClosed
 	}
 	c.finish(nil)
@@ -168,7 +185,9 @@ func (c *Conn) CloseWrite() error {
 // ErrAborted, in an *UnsentError if output was left.
 func (c *Conn) Abort() {
 	c.assertOnLoop()
-	if c.fail(ErrAborted) {
+	if p := c.peer(); p != nil {
+		_ = p.close(ErrAborted)
+	} else if c.fail(ErrAborted) {
 		c.flags |= fReset
 	}
 }

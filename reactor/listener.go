@@ -42,6 +42,8 @@ type origin struct {
 	addr    net.Addr
 	accept  AcceptFunc
 	opts    *StreamOptions
+
+	datagrams bool // they are peers, see packet_peer.go
 }
 
 // String returns the network and the address.

@@ -6,6 +6,7 @@
 package reactor_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log"
@@ -44,5 +45,39 @@ func ExampleReactor_ListenPacket() {
 	fmt.Println(<-served)
 	// Output:
 	// The msg was 17 bytes long <nil>
+	// <nil>
+}
+
+// A client that asks with one datagram and is answered with another.
+func ExampleReactor_DialPacket() {
+	r, err := reactor.New(reactor.Options{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	lis, err := r.ListenPacket("udp", "127.0.0.1:0", reactor.PacketFunc(func(_ *reactor.PacketConn, d *reactor.Datagram) {
+		_ = d.Reply(bytes.ToUpper(d.Payload))
+	}), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	answers := reactor.PacketFunc(func(_ *reactor.PacketConn, d *reactor.Datagram) {
+		fmt.Printf("%s\n", d.Payload)
+		stop()
+	})
+	err = r.DialPacket("udp", lis.Addr().String(), func(s *reactor.PacketConn, err error) (reactor.PacketHandler, error) {
+		if err != nil {
+			fmt.Println(err)
+			return nil, err
+		}
+		return answers, s.Write([]byte("how do you do?"))
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(r.Serve(ctx))
+	// Output:
+	// HOW DO YOU DO?
 	// <nil>
 }

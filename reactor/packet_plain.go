@@ -52,7 +52,11 @@ func (p *packets) describe(i int, d *Datagram) (drops uint32, told bool) {
 func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
 	for i, o := range out {
 		source := p.source.bytes()[:p.source.putSource(o.source)]
-		_, err := unix.SendmsgN(fd, o.payload, source, sockaddr(f, o.to), ioFlags)
+		var to unix.Sockaddr
+		if o.to.IsValid() {
+			to = sockaddr(f, o.to)
+		}
+		_, err := unix.SendmsgN(fd, o.payload, source, to, ioFlags)
 		if _, errno := result(0, err); errno != 0 {
 			if i > 0 {
 				return i, 0 // the next call meets it again
@@ -61,12 +65,4 @@ func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
 		}
 	}
 	return len(out), 0
-}
-
-// sockaddr converts an address for a socket of the family, which can send there.
-func sockaddr(f family, to netip.AddrPort) unix.Sockaddr {
-	if f == familyIPv4 {
-		return &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}
-	}
-	return &unix.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port()), ZoneId: zoneIndex(to.Addr())}
 }
