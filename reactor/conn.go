@@ -78,13 +78,13 @@ func (c *Conn) Ref() Ref { return Ref{c} }
 // error, after which Close follows.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.assertOnLoop()
-	err := c.mayWrite()
-	if err == nil {
-		err = c.write(p)
-	} else if peer := c.peer(); peer != nil {
-		err = peer.write(p)
+	if err := c.mayWrite(); err != nil {
+		if peer := c.peer(); peer != nil {
+			return peer.write(p)
+		}
+		return 0, err
 	}
-	if err != nil {
+	if err := c.write(p); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -98,7 +98,8 @@ func (c *Conn) Send(enc codec.Encoder, payload []byte) error {
 		if err != nil {
 			return err
 		}
-		return p.write(frame)
+		_, err = p.write(frame)
+		return err
 	}
 	if err := c.mayWrite(); err != nil {
 		return err

@@ -88,7 +88,8 @@ type PacketConn struct {
 	opts     PacketOptions
 	local    netip.AddrPort
 	peer     *peer // of DialPacket; nil for a listener's
-	fd       int   // -1 once closed
+	sessions sessionList
+	fd       int // -1 once closed
 	family   family
 	closing  bool // Close was called
 	stats    PacketStats
@@ -116,6 +117,10 @@ type PacketStats struct {
 	// socket(7)); other systems do not.
 	Dropped uint64
 
+	// Refused counts the datagrams, of those delivered to Sessions, that began no session: at MaxSessions, or because its
+	// function returned an error.
+	Refused uint64
+
 	// ReceiveErrors counts what ICMP messages said, and other failures to receive; the socket goes on.
 	ReceiveErrors uint64
 }
@@ -132,6 +137,9 @@ func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *Pack
 		return nil, errors.New("reactor: ListenPacket without a handler")
 	}
 	opts, err := o.resolve()
+	if h, ok := h.(*sessions); ok && err == nil {
+		err = h.err
+	}
 	if err == nil && opts.Local.IsValid() {
 		err = fmt.Errorf("reactor: Local is %v, must be the zero value for ListenPacket", opts.Local)
 	}
@@ -331,7 +339,10 @@ func (s *PacketConn) Send(p []byte, from, to netip.AddrPort) error {
 	return s.send(p, from.Addr(), to)
 }
 
-// Write is Send to RemoteAddr, on a socket of DialPacket.
-func (s *PacketConn) Write(p []byte) error {
-	return s.send(p, netip.Addr{}, s.RemoteAddr())
+// Write sends one datagram to RemoteAddr, on a socket of DialPacket, as Send does. The count is len(p) or 0.
+func (s *PacketConn) Write(p []byte) (int, error) {
+	if err := s.send(p, netip.Addr{}, s.RemoteAddr()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,6 +39,8 @@ type packets struct {
 	got     int         // datagrams of the batch
 	next    int         // of these, the first not yet delivered
 	d       Datagram
+	arrived *Datagram // what a session is to be given
+	stamp   int64     // when the batch was, for sessions; 0 until one asks
 
 	stride int
 	in     []byte     // maxBatch buffers, stride bytes apart
@@ -86,8 +89,29 @@ func (p *packets) buffer(i int) []byte {
 }
 
 func (s *PacketConn) descriptor() int { return s.fd }
-func (s *PacketConn) retry()          {}
-func (s *PacketConn) due() int64      { return 0 }
+
+// due is when sessions will have idled.
+func (s *PacketConn) due() int64 {
+	if at := s.sessions.idleAt(); at != 0 {
+		return coarse(at, s.sessions.owner.opts.IdleTimeout)
+	}
+	return 0
+}
+
+// retry ends the sessions that have idled.
+func (s *PacketConn) retry() {
+	l, t := s.loop, now()
+	if at := s.due(); s.fd >= 0 && at != 0 && at <= t {
+		if s.receive() { // who waits in the socket has not idled
+			l.deadlines.arm(l, t+int64(time.Millisecond))
+			return
+		}
+		s.sessions.endIdle(t)
+	}
+	if at := s.due(); at != 0 {
+		l.deadlines.arm(l, at)
+	}
+}
 
 // ready receives a batch and serves it. Level-triggered, what is left is reported again, after the other
 // descriptors had their turn.
@@ -100,6 +124,7 @@ func (s *PacketConn) receive() bool {
 	}
 	s.loop.flushPosted()
 	p := s.loop.packets
+	p.stamp = 0
 	n, errno := p.receive(s.fd, s.opts.MaxDatagram)
 	more := n == maxBatch || errno != 0 && errno != unix.EAGAIN
 	if more && edgeTriggered {
@@ -434,6 +459,7 @@ func (s *PacketConn) closeFD() {
 	if s.peer != nil {
 		s.endDialled()
 	}
+	s.sessions.endAll(s.closeCause())
 }
 
 // closeCause is why peers end with the socket.

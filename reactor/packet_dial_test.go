@@ -139,9 +139,10 @@ func TestDialPacket(t *testing.T) {
 					require.Nil(t, c.Session())
 					require.Equal(t, ref, sock.Ref())
 					require.Equal(t, ref.Tuple(), reactor.FourTuple{Local: sock.LocalAddr(), Remote: sock.RemoteAddr()})
-					require.NoError(t, sock.Write([]byte("a")))
+					_, err := sock.Write([]byte("a"))
+					require.NoError(t, err)
 					require.NoError(t, sock.Send([]byte("b"), netip.AddrPort{}, sock.RemoteAddr()))
-					_, err := c.Write([]byte("c"))
+					_, err = c.Write([]byte("c"))
 					require.NoError(t, err)
 					require.ErrorIs(t, sock.Send(nil, netip.AddrPort{}, sock.LocalAddr()), syscall.EISCONN)
 				})
@@ -212,7 +213,8 @@ func TestDialPacketRefused(t *testing.T) {
 			do(t, ref, func(c *reactor.Conn) {
 				sock := c.PacketConn()
 				for range 2 {
-					require.NoError(t, sock.Write([]byte("nobody?")))
+					_, err := sock.Write([]byte("nobody?"))
+					require.NoError(t, err)
 				}
 				stats := sock.Stats()
 				require.EqualValues(t, 3, stats.Sent)
@@ -252,7 +254,8 @@ func TestDialPacketBroadcast(t *testing.T) {
 	require.ErrorIs(t, dialFails(t, s.Reactor, "udp", everybody, nil), syscall.EACCES)
 	ref := dialed(t, s.Reactor, "udp", everybody, newDialedHooks(), &reactor.PacketOptions{Broadcast: true})
 	do(t, ref, func(c *reactor.Conn) {
-		require.NoError(t, c.PacketConn().Write([]byte("to all")))
+		_, err := c.PacketConn().Write([]byte("to all"))
+		require.NoError(t, err)
 		require.EqualValues(t, 1, c.PacketConn().Stats().Sent)
 	})
 }
@@ -321,7 +324,7 @@ func TestDialPacketCalledAnywhere(t *testing.T) {
 		asked := string(d.Payload)
 		err := s.DialPacket("udp", far.LocalAddr().String(), func(s *reactor.PacketConn, err error) (reactor.PacketHandler, error) {
 			if err == nil {
-				err = s.Write([]byte(asked))
+				_, err = s.Write([]byte(asked))
 			}
 			switch asked {
 			case "refuse":

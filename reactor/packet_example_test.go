@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"strconv"
+	"time"
 
 	"github.com/quartet-go/quartet/reactor"
 )
@@ -71,7 +73,8 @@ func ExampleReactor_DialPacket() {
 			fmt.Println(err)
 			return nil, err
 		}
-		return answers, s.Write([]byte("how do you do?"))
+		_, err = s.Write([]byte("how do you do?"))
+		return answers, err
 	}, nil)
 	if err != nil {
 		log.Fatal(err)
@@ -81,3 +84,49 @@ func ExampleReactor_DialPacket() {
 	// HOW DO YOU DO?
 	// <nil>
 }
+
+// A service that remembers what each sender said before, for as long as that goes on.
+func ExampleSessions() {
+	r, err := reactor.New(reactor.Options{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	begin := func(*reactor.Session) (reactor.SessionHandler, error) { return &sum{}, nil }
+	lis, err := r.ListenPacket("udp", "127.0.0.1:0", reactor.Sessions(begin, &reactor.SessionOptions{IdleTimeout: time.Minute}), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- r.Serve(ctx) }()
+
+	client, err := net.Dial("udp", lis.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	answer := make([]byte, 64)
+	for _, n := range []string{"3", "4"} {
+		fmt.Fprint(client, n)
+		n, err := client.Read(answer)
+		fmt.Println(string(answer[:n]), err)
+	}
+	stop()
+	fmt.Println(<-served)
+	// Output:
+	// 3 so far <nil>
+	// 7 so far <nil>
+	// the session closes: reactor: shut down
+	// <nil>
+}
+
+// sum is a session's handler: its state is one number.
+type sum struct{ n int }
+
+func (h *sum) Datagram(s *reactor.Session, d *reactor.Datagram) {
+	n, _ := strconv.Atoi(string(d.Payload))
+	h.n += n
+	fmt.Fprintf(s, "%d so far", h.n)
+}
+
+func (h *sum) Close(_ *reactor.Session, err error) { fmt.Println("the session closes:", err) }

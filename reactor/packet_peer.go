@@ -89,11 +89,14 @@ func (c *Conn) PacketConn() *PacketConn {
 }
 
 // write sends one datagram.
-func (p *peer) write(payload []byte) error {
+func (p *peer) write(payload []byte) (int, error) {
 	if p.conn.hasEnded() || p.session != nil && p.session.closing {
-		return p.socket.opError(p.conn.tuple.Remote, net.ErrClosed)
+		return 0, p.socket.opError(p.conn.tuple.Remote, net.ErrClosed)
 	}
-	return p.socket.send(payload, p.source, p.conn.tuple.Remote)
+	if err := p.socket.send(payload, p.source, p.conn.tuple.Remote); err != nil {
+		return 0, err
+	}
+	return len(payload), nil
 }
 
 // close is Close of the session or the dialled socket.
