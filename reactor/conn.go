@@ -19,6 +19,9 @@ import (
 // Ref.Do. Elsewhere use Ref. A Conn is not reused: once ended it stays so, its methods answer net.ErrClosed or do
 // nothing, and its ID and tuple remain readable.
 //
+// The Conn that Ref.Do gives for a Session, or a socket of DialPacket, is no stream: Write and Send send one datagram, Close and
+// Abort end it, Session and PacketConn lead to what it stands for, and what is about streams alone does nothing.
+//
 // No method calls a handler. What a call leads to, Close or Writable say, happens after the running method has returned.
 type Conn struct {
 	loop     *loop
@@ -55,6 +58,7 @@ type rareState struct {
 	suspensions int // not ended, see Suspend
 	ctx         context.Context
 	cancel      context.CancelCauseFunc // of ctx
+	peer        *peer                   // whose record the connection is, see packet_peer.go
 }
 
 func (c *Conn) extra() *rareState {
@@ -80,6 +84,9 @@ func (c *Conn) Ref() Ref { return Ref{c} }
 func (c *Conn) Write(p []byte) (int, error) {
 	c.assertOnLoop()
 	if err := c.mayWrite(); err != nil {
+		if peer := c.peer(); peer != nil {
+			return peer.write(p)
+		}
 		return 0, err
 	}
 	if err := c.write(p); err != nil {
@@ -91,6 +98,14 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Send writes payload framed by enc. Its errors are those of Write and of enc; nothing is written then.
 func (c *Conn) Send(enc codec.Encoder, payload []byte) error {
 	c.assertOnLoop()
+	if p := c.peer(); p != nil {
+		frame, err := enc.AppendFrame(nil, payload)
+		if err != nil {
+			return err
+		}
+		_, err = p.write(frame)
+		return err
+	}
 	if err := c.mayWrite(); err != nil {
 		return err
 	}
@@ -202,6 +217,9 @@ func (c *Conn) Close() error { return c.CloseWithError(nil) }
 func (c *Conn) CloseWithError(cause error) error {
 	c.assertOnLoop()
 	if c.phase != phaseOpen {
+		if p := c.peer(); p != nil {
+			return p.close(cause)
+		}
 		return net.ErrClosed
 	}
 	c.finish(cause)
@@ -237,7 +255,9 @@ func (c *Conn) closeHalf(half flags) error {
 // ErrAborted, in an *UnsentError if output was left.
 func (c *Conn) Abort() {
 	c.assertOnLoop()
-	if c.fail(ErrAborted) {
+	if p := c.peer(); p != nil {
+		_ = p.close(ErrAborted)
+	} else if c.fail(ErrAborted) {
 		c.flags |= fReset
 	}
 }

@@ -37,6 +37,7 @@ const (
 	phaseDraining
 	phaseLingering
 	phaseClosed
+	phasePeer // no stream: the record of a peer of datagrams, see packet_peer.go
 )
 
 // flags of a connection; without any, with no output and watched for input, a connection is in the common state.
@@ -474,6 +475,9 @@ func (l *loop) crashed(value any) {
 	l.gather, l.delivering = l.gather[:0], nil
 	failure := &PanicError{Value: value, Stack: debug.Stack()}
 	l.r.opts.Logger.Error("reactor: handler panicked", "conn", c.tuple.String(), "id", c.id, "value", value, "stack", string(failure.Stack))
+	if p := c.peer(); p != nil && p.session != nil {
+		_ = p.session.close(failure)
+	}
 	if c.phase >= phaseLingering { // in Close; the descriptor was closed or lingers
 		l.cur = nil
 		return

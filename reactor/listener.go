@@ -43,6 +43,8 @@ type origin struct {
 	opts    *StreamOptions
 	dialled bool    // dialled or adopted: does not count under MaxConns
 	limits  *limits // nil without MaxPerPeer and AcceptRate
+
+	datagrams bool // they are peers, see packet_peer.go
 }
 
 // String returns the network and the address.

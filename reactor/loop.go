@@ -44,6 +44,7 @@ type loop struct {
 	index     int
 	mailbox   mailbox
 	registry  registry
+	peers     peers
 	waker     waker
 	ringing   atomic.Bool   // the waker is readable, or about to be
 	room      atomic.Bool   // a descriptor or a place under MaxConns may have come free
@@ -205,7 +206,8 @@ func (l *loop) left() {
 	for _, s := range l.sources {
 		_ = l.postLoop(s.ready)
 	}
-	l.wake() // the turn may not have come to its end either
+	l.deadlines.armed = 1 // nor may runTimers, which arms for the next
+	l.wake()              // nor the turn
 	go l.run()
 }
 
@@ -231,6 +233,7 @@ func (l *loop) postLoop(fn func()) error {
 }
 
 func (l *loop) runTasks() {
+	defer l.flushPosted()
 	fresh := true
 	for budget := maxTasksPerTurn * writesPerTask; budget > 0; fresh = false {
 		t, ok := l.mailbox.take(fresh)
@@ -317,11 +320,13 @@ func (l *loop) end() {
 	for len(l.dials.heap) > 0 {
 		l.dials.heap[0].fail(net.ErrClosed)
 	}
+	l.flushPosted()
 	for _, s := range slices.Clone(l.sources) {
 		s.closeFD()
 	}
 	l.deadlines.stop()
 	l.registry.clear()
+	l.peers.clear()
 	if l.failure != error(stopPolling{}) && l.ringing.Swap(true) {
 		l.waker.await() // whoever found the loop alive is about to ring
 	}

@@ -7,6 +7,7 @@ package reactor
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -33,11 +34,20 @@ type PacketFunc func(s *PacketConn, d *Datagram)
 func (f PacketFunc) Datagram(s *PacketConn, d *Datagram) { f(s, d) }
 
 // A SendErrorHandler is a PacketHandler that wants to hear of datagrams which could not be sent after Reply or
-// Send had returned nil.
+// Send had returned nil and, on a socket of DialPacket, of those that the network says did not arrive.
 type SendErrorHandler interface {
 	// SendError is called between calls of Datagram, at most 64 times after each; PacketStats counts all failures.
-	// err is a *net.OpError. What SendError itself sends fails unheard, but counted.
+	// err is a *net.OpError: with Op "write" if the datagram could not be sent, with Op "read" for what an ICMP
+	// message said of some datagram sent before, ECONNREFUSED say (udp(7)). What SendError itself sends fails
+	// unheard, but counted.
 	SendError(s *PacketConn, to netip.AddrPort, err error)
+}
+
+// A PacketCloseHandler is a PacketHandler that wants to hear of the end of a socket of DialPacket.
+type PacketCloseHandler interface {
+	// Close is called once, last: with nil after PacketConn.Close and Ref.Close, with ErrShutdown when Shutdown or
+	// Reactor.Close ended the socket; in an *UnsentError if a datagram that Ref.Write had queued was lost.
+	Close(s *PacketConn, err error)
 }
 
 // A Datagram is what one call of a PacketHandler is about. The value and Payload belong to the loop again when the
@@ -68,8 +78,8 @@ type Datagram struct {
 // address, from one of the machine's.
 func (d *Datagram) Reply(p []byte) error { return d.conn.send(p, d.source, d.From) }
 
-// A PacketConn is one socket of a packet listener. It never leaves its loop: its methods may be called in the
-// handlers that run there.
+// A PacketConn is one socket of a packet listener, or that of DialPacket. It never leaves its loop: its methods may
+// be called in the handlers that run there. For other goroutines DialPacket's has a Ref.
 type PacketConn struct {
 	loop     *loop
 	listener *Listener
@@ -77,8 +87,11 @@ type PacketConn struct {
 	failed   SendErrorHandler // handler, if it is one; or nil
 	opts     PacketOptions
 	local    netip.AddrPort
+	peer     *peer // of DialPacket; nil for a listener's
+	sessions sessionList
 	fd       int // -1 once closed
 	family   family
+	closing  bool // Close was called
 	stats    PacketStats
 	drops    uint32 // the kernel's count, as last told
 }
@@ -104,7 +117,11 @@ type PacketStats struct {
 	// socket(7)); other systems do not.
 	Dropped uint64
 
-	// ReceiveErrors counts receiving calls that failed; the socket goes on.
+	// Refused counts the datagrams, of those delivered to Sessions, that began no session: at MaxSessions, or because its
+	// function returned an error.
+	Refused uint64
+
+	// ReceiveErrors counts what ICMP messages said, and other failures to receive; the socket goes on.
 	ReceiveErrors uint64
 }
 
@@ -120,10 +137,16 @@ func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *Pack
 		return nil, errors.New("reactor: ListenPacket without a handler")
 	}
 	opts, err := o.resolve()
+	if h, ok := h.(*sessions); ok && err == nil {
+		err = h.err
+	}
+	if err == nil && opts.Local.IsValid() {
+		err = fmt.Errorf("reactor: Local is %v, must be the zero value for ListenPacket", opts.Local)
+	}
 	if err != nil {
 		return nil, err
 	}
-	lis := &Listener{origin: origin{network: network}, reactor: r, closed: make(chan struct{})}
+	lis := newPacketListener(r, network, nil)
 	switch network {
 	case "udp", "udp4", "udp6":
 		err = lis.listenUDP(address, h, opts)
@@ -137,6 +160,13 @@ func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *Pack
 		return nil, listenError(network, address, err)
 	}
 	return lis, nil
+}
+
+func newPacketListener(r *Reactor, network string, addr net.Addr) *Listener {
+	return &Listener{
+		origin:  origin{network: network, addr: addr, opts: datagramLimits, datagrams: true},
+		reactor: r, closed: make(chan struct{}),
+	}
 }
 
 // listenUDP binds a socket for each loop. The first is bound without SO_REUSEPORT, so that a port in use is told;
@@ -153,8 +183,8 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 			lis.abandon()
 			return err
 		}
-		s.loop, s.handler = l, h
-		s.failed, _ = h.(SendErrorHandler)
+		s.loop = l
+		s.handle(h)
 		lis.sockets = append(lis.sockets, s)
 		lis.loops = append(lis.loops, l)
 		if i > 0 {
@@ -182,16 +212,10 @@ func (lis *Listener) bindUDP(network, address string, opts PacketOptions, reuseP
 	if err != nil {
 		return nil, err
 	}
-	var options []socket.Option[int]
-	set := func(wanted bool, option func(fd, value int) error, value int) {
-		if wanted {
-			options = append(options, socket.Option[int]{SetSockOpt: option, Opt: value})
-		}
+	options := opts.socketOptions()
+	if reusePort {
+		options = append(options, socket.Option[int]{SetSockOpt: socket.SetReuseport, Opt: 1})
 	}
-	set(reusePort, socket.SetReuseport, 1)
-	set(!opts.Broadcast, setBroadcast, 0) // gnet turns it on
-	set(opts.RecvBuffer > 0, socket.SetRecvBuffer, opts.RecvBuffer)
-	set(opts.SendBuffer > 0, socket.SetSendBuffer, opts.SendBuffer)
 	fd, err := bindBothFamilies(network, host, func(network string, v6 []socket.Option[int]) (int, error) {
 		fd, _, err := socket.UDPSocket(network, address, false, append(v6, options...), nil)
 		return fd, err
@@ -199,6 +223,24 @@ func (lis *Listener) bindUDP(network, address string, opts PacketOptions, reuseP
 	if err != nil {
 		return nil, err
 	}
+	return newPacketConn(lis, network, fd, opts)
+}
+
+// socketOptions are those that are set before the socket is bound.
+func (o *PacketOptions) socketOptions() (options []socket.Option[int]) {
+	set := func(wanted bool, option func(fd, value int) error, value int) {
+		if wanted {
+			options = append(options, socket.Option[int]{SetSockOpt: option, Opt: value})
+		}
+	}
+	set(!o.Broadcast, setBroadcast, 0) // gnet turns it on
+	set(o.RecvBuffer > 0, socket.SetRecvBuffer, o.RecvBuffer)
+	set(o.SendBuffer > 0, socket.SetSendBuffer, o.SendBuffer)
+	return options
+}
+
+// newPacketConn takes a bound socket over.
+func newPacketConn(lis *Listener, network string, fd int, opts PacketOptions) (*PacketConn, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
 		_ = unix.Close(fd)
@@ -219,12 +261,49 @@ func (lis *Listener) bindUDP(network, address string, opts PacketOptions, reuseP
 	return s, nil
 }
 
+// handle makes h the socket's handler.
+func (s *PacketConn) handle(h PacketHandler) {
+	s.handler = h
+	s.failed, _ = h.(SendErrorHandler)
+}
+
 func setBroadcast(fd, value int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, value))
 }
 
 // LocalAddr returns the address that the socket is bound to; unspecified for all interfaces.
 func (s *PacketConn) LocalAddr() netip.AddrPort { return s.local }
+
+// RemoteAddr returns the address that DialPacket connected to; the zero value on a listener's socket.
+func (s *PacketConn) RemoteAddr() netip.AddrPort {
+	if s.peer == nil {
+		return netip.AddrPort{}
+	}
+	return s.peer.conn.tuple.Remote
+}
+
+// Ref returns the handle of a socket of DialPacket for other goroutines: Ref.Write sends one datagram, Ref.Close is Close.
+// Of a listener's socket it is the zero value.
+func (s *PacketConn) Ref() Ref {
+	if s.peer == nil {
+		return Ref{}
+	}
+	return Ref{&s.peer.conn}
+}
+
+// Close closes a socket of DialPacket: what was sent leaves, nothing is delivered any more, and PacketCloseHandler's
+// Close follows after the running method has returned. On a listener's socket it is Listener.Close.
+func (s *PacketConn) Close() error {
+	s.assertOnLoop()
+	switch {
+	case s.fd < 0 || s.closing:
+		return net.ErrClosed
+	case s.peer == nil:
+		return s.listener.Close()
+	}
+	s.closing = true
+	return s.loop.postLoop(s.closeFD)
+}
 
 // Stats returns the socket's counters.
 func (s *PacketConn) Stats() PacketStats {
@@ -255,7 +334,15 @@ func (s *PacketConn) Buffers() (receive, send int, err error) {
 //
 // An error is a *net.OpError: EMSGSIZE for more than the 65,507 bytes that IPv4 carries or the 65,527 of IPv6,
 // EAFNOSUPPORT for an address that the socket does not speak, EDESTADDRREQ for none, all of them at once;
-// net.ErrClosed after Close.
+// EISCONN on a socket of DialPacket for another address than RemoteAddr, net.ErrClosed after Close.
 func (s *PacketConn) Send(p []byte, from, to netip.AddrPort) error {
 	return s.send(p, from.Addr(), to)
+}
+
+// Write sends one datagram to RemoteAddr, on a socket of DialPacket, as Send does. The count is len(p) or 0.
+func (s *PacketConn) Write(p []byte) (int, error) {
+	if err := s.send(p, netip.Addr{}, s.RemoteAddr()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }

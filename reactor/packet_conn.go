@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,18 +33,21 @@ const (
 //	describe(i, d) drops, told       fills d from the i-th of them; what the kernel dropped so far, if it told
 //	transmit(fd, f, out) (n, errno)  sends the first n of out; errno is why the first could not be sent, with n = 0
 type packets struct {
-	running *PacketConn // whose batch is being served
+	running *PacketConn // whose batch is being served, or whose posted datagrams gather
+	posting bool        // the latter
 	ended   bool        // serve came to its end, neither panic nor Goexit ended it
 	got     int         // datagrams of the batch
 	next    int         // of these, the first not yet delivered
 	d       Datagram
+	arrived *Datagram // what a session is to be given
+	stamp   int64     // when the batch was, for sessions; 0 until one asks
 
 	stride int
 	in     []byte     // maxBatch buffers, stride bytes apart
 	gather []byte     // payloads of out
 	out    []outgoing // sent by the handler and not yet given to the kernel
 
-	failures []failure // not yet told
+	failures []failure // not yet told, of whichever socket
 	telling  bool      // SendError is running or has run last: what fails now is only counted
 
 	packetCalls
@@ -57,8 +61,10 @@ type outgoing struct {
 }
 
 type failure struct {
+	conn  *PacketConn
 	to    netip.AddrPort
 	errno unix.Errno
+	came  bool // back, as an ICMP message; not refused by the kernel
 }
 
 // packetRoom prepares the loop for datagrams of up to limit bytes. Memory comes from the kernel when it is first
@@ -83,8 +89,29 @@ func (p *packets) buffer(i int) []byte {
 }
 
 func (s *PacketConn) descriptor() int { return s.fd }
-func (s *PacketConn) retry()          {}
-func (s *PacketConn) due() int64      { return 0 }
+
+// due is when sessions will have idled.
+func (s *PacketConn) due() int64 {
+	if at := s.sessions.idleAt(); at != 0 {
+		return coarse(at, s.sessions.owner.opts.IdleTimeout)
+	}
+	return 0
+}
+
+// retry ends the sessions that have idled.
+func (s *PacketConn) retry() {
+	l, t := s.loop, now()
+	if at := s.due(); s.fd >= 0 && at != 0 && at <= t {
+		if s.receive() { // who waits in the socket has not idled
+			l.deadlines.arm(l, t+int64(time.Millisecond))
+			return
+		}
+		s.sessions.endIdle(t)
+	}
+	if at := s.due(); at != 0 {
+		l.deadlines.arm(l, at)
+	}
+}
 
 // ready receives a batch and serves it. Level-triggered, what is left is reported again, after the other
 // descriptors had their turn.
@@ -95,7 +122,9 @@ func (s *PacketConn) receive() bool {
 	if s.fd < 0 {
 		return false
 	}
+	s.loop.flushPosted()
 	p := s.loop.packets
+	p.stamp = 0
 	n, errno := p.receive(s.fd, s.opts.MaxDatagram)
 	more := n == maxBatch || errno != 0 && errno != unix.EAGAIN
 	if more && edgeTriggered {
@@ -106,10 +135,35 @@ func (s *PacketConn) receive() bool {
 		p.got, p.next, p.telling = n, 0, false
 		s.serve()
 	case more && errno != unix.EINTR:
-		// Usually an ICMP message: a datagram sent before did not arrive. The call that tells an error clears it.
-		s.stats.ReceiveErrors++
+		p.telling = false
+		s.cameBack(errno)
+		s.tell()
 	}
 	return more
+}
+
+// tell has SendError hear of what is noted.
+func (s *PacketConn) tell() {
+	p := s.loop.packets
+	p.got, p.next, p.telling = 0, 0, false
+	s.serve()
+}
+
+// cameBack notes an error that the network reported, by ICMP usually: a datagram sent before did not arrive. The
+// kernel keeps one, and the call that tells it, of whichever kind, does nothing else and clears it.
+func (s *PacketConn) cameBack(errno unix.Errno) {
+	s.stats.ReceiveErrors++
+	s.fail(netip.AddrPort{}, errno, true)
+}
+
+// fail notes what SendError is to be told.
+func (s *PacketConn) fail(to netip.AddrPort, errno unix.Errno, came bool) {
+	if s.peer != nil {
+		to = s.RemoteAddr()
+	}
+	if p := s.loop.packets; s.failed != nil && !p.telling && len(p.failures) < maxBatch {
+		p.failures = append(p.failures, failure{s, to, errno, came})
+	}
 }
 
 // serve hands the rest of the batch to the handler and sends what it sent.
@@ -156,6 +210,9 @@ func (s *PacketConn) deliver(p *packets) {
 		s.drops = drops
 	}
 	p.next++
+	if s.closing || s.peer != nil && d.From != s.RemoteAddr() { // it came before the socket was connected
+		return
+	}
 	s.stats.Received++
 	if d.Truncated {
 		s.stats.Truncated++
@@ -166,25 +223,76 @@ func (s *PacketConn) deliver(p *packets) {
 // send takes p, into what is gathered while the socket's batch is served, otherwise to the kernel.
 func (s *PacketConn) send(payload []byte, source netip.Addr, to netip.AddrPort) error {
 	s.assertOnLoop()
-	if s.fd < 0 {
+	if s.fd < 0 || s.closing {
 		return s.opError(to, net.ErrClosed)
 	}
 	source, to = source.Unmap(), netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	if source.IsUnspecified() {
 		source = netip.Addr{}
 	}
-	if errno := s.family.check(len(payload), source, to.Addr()); errno != 0 {
+	errno := s.family.check(len(payload), source, to.Addr())
+	if errno == 0 && s.peer != nil && to != s.RemoteAddr() {
+		errno = unix.EISCONN
+	}
+	if errno != 0 {
 		return s.opError(to, os.NewSyscallError("sendmsg", errno))
 	}
-	p := s.loop.packets
-	if p.running != s {
+	if p := s.loop.packets; p.running != s || p.posting {
 		return s.sendNow(payload, source, to)
 	}
+	s.gather(payload, source, to)
+	return nil
+}
+
+// gather has one datagram leave with others.
+func (s *PacketConn) gather(payload []byte, source netip.Addr, to netip.AddrPort) {
+	p := s.loop.packets
 	if len(p.out) == maxBatch || len(p.gather)+len(payload) > packetGatherSize {
 		s.flush()
 	}
-	p.add(payload, source, to)
-	return nil
+	p.add(payload, source, s.target(to))
+}
+
+// target returns the address that is to go with a datagram: none on a connected socket.
+func (s *PacketConn) target(to netip.AddrPort) netip.AddrPort {
+	if s.peer != nil {
+		return netip.AddrPort{}
+	}
+	return to
+}
+
+// transmit gives the kernel what it takes of out. On a connected socket an error may be that of an earlier datagram,
+// which the call that told it has cleared; what fails in the same way twice is its own.
+func (s *PacketConn) transmit(out []outgoing) (int, unix.Errno) {
+	p := s.loop.packets
+	n, errno := p.transmit(s.fd, s.family, out)
+	switch {
+	case s.peer == nil, errno == 0, errno == unix.EAGAIN, errno == unix.ENOBUFS, errno == unix.EINTR:
+		return n, errno
+	}
+	n, again := p.transmit(s.fd, s.family, out)
+	if again != errno {
+		s.cameBack(errno)
+	}
+	return n, again
+}
+
+// sendPosted is send for what Ref.Write posted; the failures are told when the turn's tasks have run.
+func (s *PacketConn) sendPosted(payload []byte, source netip.Addr, to netip.AddrPort) {
+	p := s.loop.packets
+	if p.running != s {
+		s.loop.flushPosted()
+		p.running, p.posting, p.telling = s, true, false
+	}
+	s.gather(payload, source, to)
+}
+
+// flushPosted sends the datagrams that were posted and have gathered.
+func (l *loop) flushPosted() {
+	if p := l.packets; p != nil && p.posting {
+		p.posting = false
+		p.running.tell()
+	}
 }
 
 // check says why no socket of the family can send n bytes from source, if given, to the address.
@@ -233,10 +341,14 @@ func (s *PacketConn) sendNow(payload []byte, source netip.Addr, to netip.AddrPor
 	if p.running != nil {
 		p.running.flush()
 	}
-	p.add(payload, source, to)
-	n, errno := p.transmit(s.fd, s.family, p.out)
+	p.telling = p.telling && p.running != nil
+	p.add(payload, source, s.target(to))
+	n, errno := s.transmit(p.out)
 	p.sent()
 	s.stats.Sent += uint64(n)
+	if len(p.failures) > 0 && p.running == nil {
+		_ = s.loop.postLoop(s.tell)
+	}
 	if errno != 0 {
 		s.stats.Unsent++
 		return s.opError(to, os.NewSyscallError("sendmsg", errno))
@@ -249,7 +361,7 @@ func (s *PacketConn) sendNow(payload []byte, source netip.Addr, to netip.AddrPor
 func (s *PacketConn) flush() {
 	p := s.loop.packets
 	for out := p.out; len(out) > 0; {
-		n, errno := p.transmit(s.fd, s.family, out)
+		n, errno := s.transmit(out)
 		s.stats.Sent += uint64(n)
 		out = out[n:]
 		switch errno {
@@ -262,9 +374,7 @@ func (s *PacketConn) flush() {
 		}
 		s.stats.Unsent += uint64(n)
 		for _, o := range out[:n] {
-			if s.failed != nil && !p.telling && len(p.failures) < maxBatch {
-				p.failures = append(p.failures, failure{o.to, errno})
-			}
+			s.fail(o.to, errno, false)
 		}
 		out = out[n:]
 	}
@@ -283,15 +393,23 @@ func (s *PacketConn) tellFailures(p *packets) {
 	for len(p.failures) > 0 {
 		f := p.failures[0]
 		p.failures = slices.Delete(p.failures, 0, 1)
-		s.failed.SendError(s, f.to, s.opError(f.to, os.NewSyscallError("sendmsg", f.errno)))
+		op, call := "write", "sendmsg"
+		if f.came {
+			op, call = "read", "recvmsg"
+		}
+		s := f.conn
+		s.failed.SendError(s, f.to, datagramError(&s.listener.origin, op, f.to, os.NewSyscallError(call, f.errno)))
 	}
 	p.telling = false
 }
 
 // opError wraps an error of sending as package net does.
 func (s *PacketConn) opError(to netip.AddrPort, err error) error {
-	lis := s.listener
-	return &net.OpError{Op: "write", Net: lis.network, Source: lis.addr, Addr: net.UDPAddrFromAddrPort(to), Err: err}
+	return datagramError(&s.listener.origin, "write", to, err)
+}
+
+func datagramError(o *origin, op string, to netip.AddrPort, err error) error {
+	return &net.OpError{Op: op, Net: o.network, Source: o.addr, Addr: net.UDPAddrFromAddrPort(to), Err: err}
 }
 
 // open puts the socket on its loop.
@@ -322,8 +440,33 @@ func (s *PacketConn) drain() {
 	}
 }
 
-// closeFD closes the socket; what waits in it is lost.
+// closeFD closes the socket; what waits in it is lost. Handlers hear of it before, so that its number names nothing
+// else meanwhile.
 func (s *PacketConn) closeFD() {
+	if s.fd < 0 {
+		return
+	}
+	defer s.release() // also if a handler ends the goroutine
+	s.loop.flushPosted()
+	if s.peer != nil {
+		s.endDialled()
+	}
+	s.sessions.endAll(s.closeCause())
+}
+
+// closeCause is why peers end with the socket.
+func (s *PacketConn) closeCause() error {
+	switch {
+	case s.closing:
+		return nil
+	case s.loop.draining:
+		return ErrShutdown
+	}
+	return net.ErrClosed
+}
+
+// release gives the descriptor back.
+func (s *PacketConn) release() {
 	if s.fd < 0 {
 		return
 	}

@@ -99,8 +99,11 @@ func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
 	return int(n), 0
 }
 
-// putAddrPort writes an address as a socket of the family takes it and returns its length.
+// putAddrPort writes an address as a socket of the family takes it and returns its length, 0 for none.
 func putAddrPort(raw *rawAddr, f family, to netip.AddrPort) uint32 {
+	if !to.IsValid() {
+		return 0
+	}
 	port := [2]byte{byte(to.Port() >> 8), byte(to.Port())}
 	if f == familyIPv4 {
 		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(raw))

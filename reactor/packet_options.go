@@ -3,6 +3,8 @@
 
 package reactor
 
+import "net/netip"
+
 // The bounds of PacketOptions.
 const (
 	// DefaultMaxDatagram is more than any UDP datagram holds.
@@ -11,7 +13,7 @@ const (
 	maxSocketBuffer = 1 << 30
 )
 
-// PacketOptions configures a packet listener. nil and the zero value are the defaults.
+// PacketOptions configures a packet listener, or a socket of DialPacket. nil and the zero value are the defaults.
 type PacketOptions struct {
 	// MaxDatagram is how many bytes of a datagram are received, 1 to 65536; of a longer one the rest is lost and
 	// Datagram.Truncated set. Each loop has 64 buffers of the largest MaxDatagram among its sockets, whose memory
@@ -25,6 +27,10 @@ type PacketOptions struct {
 
 	// Broadcast permits sending to broadcast addresses (SO_BROADCAST, socket(7)).
 	Broadcast bool
+
+	// Local is the address that DialPacket sends from and receives at; an unspecified or missing address or the port
+	// 0 lets the system choose. ListenPacket has its own argument and wants the zero value.
+	Local netip.AddrPort
 }
 
 // resolve returns a copy with the defaults filled in, or what is wrong.
@@ -43,6 +49,7 @@ func (o *PacketOptions) resolve() (PacketOptions, error) {
 	if r.SendBuffer < 0 || r.SendBuffer > maxSocketBuffer {
 		c.fail("SendBuffer is %d, must be 0 to %d", r.SendBuffer, maxSocketBuffer)
 	}
+	r.Local = netip.AddrPortFrom(r.Local.Addr().Unmap(), r.Local.Port())
 	if r.MaxDatagram == 0 {
 		r.MaxDatagram = DefaultMaxDatagram
 	}

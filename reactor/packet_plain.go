@@ -52,7 +52,11 @@ func (p *packets) describe(i int, d *Datagram) (drops uint32, told bool) {
 func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
 	for i, o := range out {
 		source := p.source.bytes()[:p.source.putSource(o.source)]
-		_, err := unix.SendmsgN(fd, o.payload, source, sockaddr(f, o.to), ioFlags)
+		var to unix.Sockaddr
+		if o.to.IsValid() {
+			to = sockaddr(f, o.to)
+		}
+		_, err := unix.SendmsgN(fd, o.payload, source, to, ioFlags)
 		if _, errno := result(0, err); errno != 0 {
 			if i > 0 {
 				return i, 0 // the next call meets it again

@@ -54,6 +54,7 @@ func New(o Options) (*Reactor, error) {
 			mailbox:  mailbox{limit: o.MailboxLimit},
 			registry: registry{seed: seed},
 			dials:    dials{lines: make(map[int]*line)},
+			peers:    peers{registry: registry{seed: seed}},
 			in:       make([]byte, headroom+readSize),
 			gather:   make([]byte, 0, gatherSize),
 		}
@@ -140,10 +141,20 @@ func (r *Reactor) beginShutdown() bool {
 	return true
 }
 
-// Lookup finds the open connection with that 4-tuple.
+// Lookup finds the open connection with that 4-tuple; if there is none, the Session or the socket of DialPacket.
 func (r *Reactor) Lookup(t FourTuple) (Ref, bool) {
+	return r.find(func(g *registry) *Conn { return g.lookup(t) })
+}
+
+// find looks into the registries: connections first, then peers.
+func (r *Reactor) find(look func(g *registry) *Conn) (Ref, bool) {
 	for _, l := range r.loops {
-		if c := l.registry.lookup(t); c != nil {
+		if c := look(&l.registry); c != nil {
+			return Ref{c}, true
+		}
+	}
+	for _, l := range r.loops {
+		if c := look(&l.peers.registry); c != nil {
 			return Ref{c}, true
 		}
 	}
@@ -151,25 +162,20 @@ func (r *Reactor) Lookup(t FourTuple) (Ref, bool) {
 }
 
 // A connection's ID is its place in the order of acceptance, above the number of its descriptor, by which it is found
-// without an index.
+// without an index; a peer's, above a number that stands for it.
 const fdBits = 24
 
-// ByID finds the open connection with that ID.
+// ByID finds the open connection, Session or socket of DialPacket with that ID.
 func (r *Reactor) ByID(id uint64) (Ref, bool) {
-	for _, l := range r.loops {
-		if c := l.registry.find(int(id&(1<<fdBits-1)), id); c != nil {
-			return Ref{c}, true
-		}
-	}
-	return Ref{}, false
+	return r.find(func(g *registry) *Conn { return g.find(int(id&(1<<fdBits-1)), id) })
 }
 
-// Conns yields the open connections, loop after loop. Those of a loop are taken down at one moment; a connection may
+// Conns yields the open connections, Sessions and sockets of DialPacket, loop after loop. Those of a loop are taken down at one moment; a connection may
 // have ended when it is yielded.
 func (r *Reactor) Conns() iter.Seq[Ref] {
 	return func(yield func(Ref) bool) {
 		for _, l := range r.loops {
-			for _, c := range l.registry.snapshot(nil) {
+			for _, c := range l.peers.snapshot(l.registry.snapshot(nil)) {
 				if !yield(Ref{c}) {
 					return
 				}

@@ -12,7 +12,7 @@ import (
 	"github.com/valyala/bytebufferpool"
 )
 
-// A Ref is a connection's handle for any goroutine: small, comparable, and valid for ever. Connections are never reused, so
+// A Ref is the handle of a connection, of a Session or of a socket of DialPacket for any goroutine: small, comparable, and valid for ever. Connections are never reused, so
 // one whose connection is gone answers net.ErrClosed, as does the zero value. What one goroutine asks of one connection
 // happens in the order in which it asked.
 type Ref struct{ c *Conn }
@@ -35,7 +35,8 @@ func (r Ref) Tuple() FourTuple {
 
 // Write queues a copy of p for the connection. A nil error means queued, not delivered: should the connection end
 // first, its handler's Close is told by *UnsentError. The count is len(p) or 0. It fails with ErrOverflow at
-// MaxOutput, ErrMailboxFull, or net.ErrClosed.
+// MaxOutput, ErrMailboxFull, or net.ErrClosed. To a Session or a socket of DialPacket p is one datagram, possibly
+// empty; then MaxOutput is 16 MiB, and EMSGSIZE an error too.
 func (r Ref) Write(p []byte) (int, error) {
 	if err := r.mayWrite(); err != nil {
 		return 0, err
@@ -92,7 +93,12 @@ func (r Ref) mayWrite() error {
 // post hands the segment over; it counts as output from now on.
 func (r Ref) post(s *bytebufferpool.ByteBuffer) error {
 	n := len(s.B)
-	if n == 0 {
+	if r.c.origin.datagrams {
+		if err := r.c.mayPost(n); err != nil {
+			putBuffer(s)
+			return err
+		}
+	} else if n == 0 {
 		putBuffer(s)
 		return nil
 	}
@@ -117,7 +123,11 @@ func (c *Conn) runTask() {
 		}
 		t.fn(c, err)
 	case opClose:
-		c.finish(nil)
+		if p := c.peer(); p != nil {
+			_ = p.close(nil)
+		} else {
+			c.finish(nil)
+		}
 	case opRelease:
 		c.holds--
 		c.moved = now()
@@ -130,6 +140,10 @@ func (c *Conn) runTask() {
 // posted takes a segment that Ref.Write queued. All of a turn leave together.
 func (c *Conn) posted(s *bytebufferpool.ByteBuffer) {
 	n := len(s.B)
+	if p := c.peer(); p != nil {
+		p.posted(s)
+		return
+	}
 	if c.phase != phaseOpen || c.flags&(fClose|fFailed|fCloseWrite) != 0 {
 		// Lost. It stays counted in held, which end reports, unless that has been.
 		c.loop.r.charge(-int64(n))

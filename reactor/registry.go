@@ -89,6 +89,11 @@ func (g *registry) removeFD(fd int) {
 func (g *registry) lookup(t FourTuple) *Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.of(t)
+}
+
+// of is lookup without the lock. On the loop only.
+func (g *registry) of(t FourTuple) *Conn {
 	if len(g.slots) == 0 {
 		return nil
 	}
