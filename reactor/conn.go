@@ -50,6 +50,8 @@ type rareState struct {
 	progress   int64 // when the kernel last took output, while some waits
 	lingerEnd  int64 // when lingering ends at the latest
 	lingerLeft int   // bytes that may still be discarded
+
+	memberships []membership // in groups
 }
 
 func (c *Conn) extra() *rareState {

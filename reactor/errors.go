@@ -24,7 +24,7 @@ var (
 	// ErrBufferLimit closes the connections that hold most when the whole reactor holds more than MaxBuffered bytes.
 	ErrBufferLimit = errors.New("reactor: buffer limit of the reactor exceeded")
 
-	// ErrMailboxFull is returned by the methods of Ref when the loop has MailboxLimit tasks waiting.
+	// ErrMailboxFull is returned by the methods of Ref when the loop has MailboxLimit tasks waiting, and by Group.Write.
 	ErrMailboxFull = errors.New("reactor: mailbox full")
 
 	// ErrWriteClosed is returned by Write and Send after CloseWrite.

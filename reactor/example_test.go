@@ -6,6 +6,7 @@
 package reactor_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -131,4 +132,56 @@ func ExampleRef() {
 	// Output:
 	// welcome
 	// news
+}
+
+// What one says, all hear: the message is made once and copied for nobody, and who cannot keep up is dropped.
+func ExampleGroup() {
+	r, err := reactor.New(reactor.Options{Loops: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+
+	everyone := r.NewGroup()
+	line := codec.Line(1 << 10)
+	speaker := reactor.Frames(line, reactor.FrameFunc(func(_ *reactor.Conn, text []byte) error {
+		said, err := reactor.SharedFrame(line, text)
+		if err != nil {
+			return err
+		}
+		return everyone.Write(said, (*reactor.Conn).Abort)
+	}))
+	lis, err := r.Listen("tcp", "127.0.0.1:0", func(c *reactor.Conn) (reactor.Handler, error) {
+		if err := everyone.Add(c); err != nil {
+			return nil, err
+		}
+		_, err := c.Write([]byte("welcome\n"))
+		return speaker, err
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go r.Serve(context.Background())
+
+	var listeners []*bufio.Reader
+	for range 3 {
+		conn, err := net.Dial("tcp", lis.Addr().String())
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer conn.Close()
+		in := bufio.NewReader(conn)
+		in.ReadString('\n') // the welcome: it is a member now
+		if listeners = append(listeners, in); len(listeners) == 3 {
+			fmt.Fprint(conn, "good morning\n")
+		}
+	}
+	for _, in := range listeners {
+		heard, _ := in.ReadString('\n')
+		fmt.Print(heard)
+	}
+	// Output:
+	// good morning
+	// good morning
+	// good morning
 }
