@@ -28,7 +28,9 @@ type Listener struct {
 	reactor *Reactor
 	local   netip.AddrPort // of addr, for streams and datagrams over IP
 	file    *socketFile    // of a unix listener with a path
+	unlink  atomic.Bool    // file is to be removed with the listener
 
+	mu       sync.Mutex // held while a socket is closed, and while Files looks at them
 	sockets  []source
 	loops    []*loop // of each socket
 	open     atomic.Int32
@@ -97,7 +99,8 @@ func (lis *Listener) Addr() net.Addr { return lis.addr }
 // String returns the network and the address.
 func (lis *Listener) String() string { return lis.origin.String() }
 
-// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset. It returns when the
+// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset, unless
+// another process has the sockets too, see HandOver. It returns when the
 // sockets are closed, but for a call on a loop, which does not wait. Closing twice is closing once.
 func (lis *Listener) Close() error {
 	r := lis.reactor
@@ -165,17 +168,9 @@ func (lis *Listener) listenFD(network, address string, reusePort bool) (int, err
 		return -1, err
 	}
 	o := lis.opts
-	options := []socket.Option[int]{{SetSockOpt: socket.SetReuseAddr, Opt: 1}}
+	options := append(o.socketOptions(), socket.Option[int]{SetSockOpt: socket.SetReuseAddr, Opt: 1})
 	if reusePort {
 		options = append(options, socket.Option[int]{SetSockOpt: socket.SetReuseport, Opt: 1})
-	}
-	if !o.Nagle {
-		options = append(options, socket.Option[int]{SetSockOpt: socket.SetNoDelay, Opt: 1})
-	}
-	if o.KeepAliveIdle > 0 {
-		options = append(options, socket.Option[int]{SetSockOpt: func(fd, _ int) error {
-			return socket.SetKeepAlive(fd, true, seconds(o.KeepAliveIdle), seconds(o.KeepAliveInterval), o.KeepAliveCount)
-		}})
 	}
 	fd, err := bindBothFamilies(network, host, func(network string, v6 []socket.Option[int]) (int, error) {
 		fd, _, err := socket.TCPSocket(network, address, true, append(v6, options...), nil)
@@ -191,6 +186,19 @@ func (lis *Listener) listenFD(network, address string, reusePort bool) (int, err
 		}
 	}
 	return fd, nil
+}
+
+// socketOptions are what accepted connections inherit.
+func (o *StreamOptions) socketOptions() (options []socket.Option[int]) {
+	if !o.Nagle {
+		options = append(options, socket.Option[int]{SetSockOpt: socket.SetNoDelay, Opt: 1})
+	}
+	if o.KeepAliveIdle > 0 {
+		options = append(options, socket.Option[int]{SetSockOpt: func(fd, _ int) error {
+			return socket.SetKeepAlive(fd, true, seconds(o.KeepAliveIdle), seconds(o.KeepAliveInterval), o.KeepAliveCount)
+		}})
+	}
+	return options
 }
 
 // bindBothFamilies calls bind with the network and the IPV6_V6ONLY option that package net would use: gnet leaves the
@@ -230,6 +238,7 @@ func (lis *Listener) listenUnix(path string) error {
 	}
 	lis.addr = &net.UnixAddr{Name: path, Net: "unix"}
 	lis.file = file
+	lis.unlink.Store(true)
 	lis.add(lis.reactor.loops[0], fd)
 	return nil
 }
@@ -254,7 +263,7 @@ func (lis *Listener) start() error {
 	defer r.mu.Unlock()
 	if r.stopping {
 		lis.abandon()
-		lis.file.remove()
+		lis.removeFile()
 		return net.ErrClosed
 	}
 	lis.open.Store(int32(len(lis.sockets)))
@@ -265,16 +274,27 @@ func (lis *Listener) start() error {
 	return nil
 }
 
-// socketClosed counts a socket of the listener out.
-func (lis *Listener) socketClosed() {
+// closeSocket closes one of the listener's sockets, and the listener with the last. On the socket's loop only.
+func (lis *Listener) closeSocket(fd *int) {
+	lis.mu.Lock()
+	_ = unix.Close(*fd)
+	*fd = -1
+	lis.mu.Unlock()
 	r := lis.reactor
 	if lis.open.Add(-1) == 0 {
-		lis.file.remove()
+		lis.removeFile()
 		close(lis.closed)
 	}
 	if r.acceptors.Add(-1) == 0 {
 		for _, l := range r.loops {
 			l.wake() // the last that a draining loop may have waited for
 		}
+	}
+}
+
+// removeFile removes the socket's file, if it is the listener's to remove.
+func (lis *Listener) removeFile() {
+	if lis.unlink.Load() {
+		lis.file.remove()
 	}
 }

@@ -153,10 +153,7 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 			lis.abandon()
 			return err
 		}
-		s.loop, s.handler = l, h
-		s.failed, _ = h.(SendErrorHandler)
-		lis.sockets = append(lis.sockets, s)
-		lis.loops = append(lis.loops, l)
+		lis.addPacketConn(l, s, h)
 		if i > 0 {
 			continue
 		}
@@ -176,22 +173,24 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 	return nil
 }
 
+// addPacketConn makes s one of the listener's sockets.
+func (lis *Listener) addPacketConn(l *loop, s *PacketConn, h PacketHandler) {
+	s.loop, s.handler = l, h
+	s.failed, _ = h.(SendErrorHandler)
+	lis.sockets = append(lis.sockets, s)
+	lis.loops = append(lis.loops, l)
+}
+
 // bindUDP makes one socket.
 func (lis *Listener) bindUDP(network, address string, opts PacketOptions, reusePort bool) (*PacketConn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	var options []socket.Option[int]
-	set := func(wanted bool, option func(fd, value int) error, value int) {
-		if wanted {
-			options = append(options, socket.Option[int]{SetSockOpt: option, Opt: value})
-		}
+	options := opts.socketOptions()
+	if reusePort {
+		options = append(options, socket.Option[int]{SetSockOpt: socket.SetReuseport, Opt: 1})
 	}
-	set(reusePort, socket.SetReuseport, 1)
-	set(!opts.Broadcast, setBroadcast, 0) // gnet turns it on
-	set(opts.RecvBuffer > 0, socket.SetRecvBuffer, opts.RecvBuffer)
-	set(opts.SendBuffer > 0, socket.SetSendBuffer, opts.SendBuffer)
 	fd, err := bindBothFamilies(network, host, func(network string, v6 []socket.Option[int]) (int, error) {
 		fd, _, err := socket.UDPSocket(network, address, false, append(v6, options...), nil)
 		return fd, err
@@ -199,24 +198,47 @@ func (lis *Listener) bindUDP(network, address string, opts PacketOptions, reuseP
 	if err != nil {
 		return nil, err
 	}
-	sa, err := unix.Getsockname(fd)
+	s, err := lis.newPacketConn(fd, opts)
 	if err != nil {
 		_ = unix.Close(fd)
+	}
+	return s, err
+}
+
+// newPacketConn makes a bound socket ready to be served.
+func (lis *Listener) newPacketConn(fd int, opts PacketOptions) (*PacketConn, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
 	s := &PacketConn{listener: lis, opts: opts, fd: fd, local: addrPortOf(sa)}
 	all := s.local.Addr().IsUnspecified()
 	if _, v6 := sa.(*unix.SockaddrInet6); v6 {
 		s.family = familyIPv6
-		if all && network == "udp" {
+		if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil && only == 0 && all {
 			s.family = familyBoth
 		}
 	}
-	if err := wantControl(fd, s.family, all); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
+	return s, wantControl(fd, s.family, all)
+}
+
+// socketOptions are what the options ask of a socket.
+func (o *PacketOptions) socketOptions() (options []socket.Option[int]) {
+	set := func(option func(fd, value int) error, value int) {
+		options = append(options, socket.Option[int]{SetSockOpt: option, Opt: value})
 	}
-	return s, nil
+	if o.Broadcast {
+		set(setBroadcast, 1)
+	} else {
+		set(setBroadcast, 0) // gnet turns it on
+	}
+	if o.RecvBuffer > 0 {
+		set(socket.SetRecvBuffer, o.RecvBuffer)
+	}
+	if o.SendBuffer > 0 {
+		set(socket.SetSendBuffer, o.SendBuffer)
+	}
+	return options
 }
 
 func setBroadcast(fd, value int) error {
