@@ -42,7 +42,8 @@ type Inheritance struct {
 	// Reactor.ListenFiles or ListenPacketFiles, which leave the files to be closed.
 	Sockets []Socket
 
-	ready *os.File // nil unless a predecessor waits for a word
+	handed bool     // by a predecessor
+	ready  *os.File // where it waits for a word, nil once it had one
 }
 
 // A Socket is an address that is bound, and listened on if it is not udp.
@@ -59,8 +60,7 @@ type Socket struct {
 
 // Inherited returns the sockets that the process was given by HandOver, or by systemd and others who follow
 // sd_listen_fds(3); none if it was given none. The environment that tells it is removed, so that no child takes it for
-// its own: call it once. An error names a variable or a descriptor that is not what it is said to be; then all are
-// closed.
+// its own: call it once. An error names a variable or a descriptor that is not what it is said to be.
 func Inherited() (*Inheritance, error) {
 	defer func() {
 		for _, name := range []string{envPID, envFDs, envNames, envPredecessor, envReady} {
@@ -96,7 +96,7 @@ func Inherited() (*Inheritance, error) {
 			in.Close()
 			return nil, fmt.Errorf("reactor: %s is %q: %w", envReady, os.Getenv(envReady), err)
 		}
-		in.ready = os.NewFile(uintptr(fd), envReady)
+		in.handed, in.ready = true, os.NewFile(uintptr(fd), envReady)
 	}
 	return in, nil
 }
@@ -108,8 +108,7 @@ func (in *Inheritance) add(fd int, name string) error {
 	}
 	network, addr, err := boundSocket(fd)
 	if err != nil {
-		_ = unix.Close(fd)
-		return err
+		return err // and it stays open: it may be somebody else's
 	}
 	f := os.NewFile(uintptr(fd), name)
 	for i, s := range in.Sockets {
@@ -154,8 +153,8 @@ func boundSocket(fd int) (network string, addr net.Addr, err error) {
 	return network, addr, err
 }
 
-// FromPredecessor says whether HandOver started the process, which waits for Ready.
-func (in *Inheritance) FromPredecessor() bool { return in.ready != nil }
+// FromPredecessor says whether HandOver started the process. It waits for Ready then.
+func (in *Inheritance) FromPredecessor() bool { return in.handed }
 
 // Ready tells the predecessor, if there is one, that its sockets are served now and it may go. The second call does
 // nothing.
@@ -164,7 +163,9 @@ func (in *Inheritance) Ready() error {
 		return nil
 	}
 	_, err := in.ready.Write([]byte{1})
-	return errors.Join(err, in.ready.Close())
+	err = errors.Join(err, in.ready.Close())
+	in.ready = nil
+	return err
 }
 
 // Close closes the files. A predecessor that waits learns that it waits in vain.
