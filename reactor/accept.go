@@ -309,9 +309,7 @@ func (a *acceptor) closeFD() {
 	if a.watched != unregistered {
 		_ = a.loop.poller.set(a.fd, a.watched, unregistered)
 	}
-	_ = unix.Close(a.fd)
-	a.fd = -1
-	a.listener.socketClosed()
+	a.listener.closeSocket(&a.fd)
 }
 
 // madeRoom lets the acceptors know that a descriptor or a place under MaxConns may have come free. Any goroutine.

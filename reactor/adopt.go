@@ -30,7 +30,11 @@ func (r *Reactor) Adopt(conn net.Conn, connected ConnectFunc, o *StreamOptions) 
 	if err != nil {
 		return err
 	}
-	fd, err := duplicate(conn)
+	sc, err := streamOf(conn)
+	if err != nil {
+		return fmt.Errorf("reactor: Adopt: %w", err)
+	}
+	fd, err := duplicate(sc)
 	if err != nil {
 		return fmt.Errorf("reactor: Adopt: %w", err)
 	}
@@ -86,18 +90,21 @@ func (l *loop) adopt(from *origin, fd int, tuple FourTuple, watched interest) {
 	l.serve(c, (*Conn).open)
 }
 
-// duplicate returns a descriptor of our own of conn's socket.
-func duplicate(conn net.Conn) (fd int, err error) {
-	sc, ok := conn.(syscall.Conn)
-	switch conn.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		ok = ok && conn.LocalAddr() != nil && conn.LocalAddr().Network() != "unixgram" && conn.LocalAddr().Network() != "unixpacket"
-	default:
-		ok = false
+// streamOf returns conn as what has a descriptor, if it is a stream.
+func streamOf(conn net.Conn) (syscall.Conn, error) {
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		return conn, nil
+	case *net.UnixConn:
+		if a := conn.LocalAddr(); a != nil && a.Network() == "unix" {
+			return conn, nil
+		}
 	}
-	if !ok {
-		return -1, fmt.Errorf("%T is no TCP or unix stream", conn)
-	}
+	return nil, fmt.Errorf("%T is no TCP or unix stream", conn)
+}
+
+// duplicate returns a descriptor of our own of what sc has open.
+func duplicate(sc syscall.Conn) (fd int, err error) {
 	raw, err := sc.SyscallConn()
 	if err != nil {
 		return -1, err

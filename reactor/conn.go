@@ -59,6 +59,7 @@ type rareState struct {
 	ctx         context.Context
 	cancel      context.CancelCauseFunc // of ctx
 	peer        *peer                   // whose record the connection is, see packet_peer.go
+	memberships []membership            // in groups
 }
 
 func (c *Conn) extra() *rareState {

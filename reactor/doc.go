@@ -46,11 +46,11 @@
 //
 // # Reading order
 //
-// The API: handler.go and frames.go, options.go, conn.go, ref.go, reactor.go, listener.go, dial.go, adopt.go, packet.go,
-// errors.go; sockopt.go and syscallconn.go for the descriptor and hijack.go, the way out. The loop: poller.go has the
-// contract with the poller and interest_*.go its four interests, loop.go the turn, mailbox.go, wake_*.go and timer.go
-// what wakes it. A connection: life.go draws and walks its states, input.go and buffer.go read, output.go writes,
-// pressure.go is the bound on all of them. Then accept.go and limits.go, dialing.go and resolve.go, drain.go for the end,
-// registry.go for finding connections, packet_conn.go for datagrams, and sys_*.go and packet_linux.go for the system calls
-// of the hot path.
+// The API: handler.go and frames.go, options.go, conn.go, ref.go, shared.go and group.go, reactor.go, listener.go, dial.go,
+// adopt.go, packet.go, errors.go; sockopt.go and syscallconn.go for the descriptor and hijack.go, the way out. The loop:
+// poller.go has the contract with the poller and interest_*.go its four interests, loop.go the turn, mailbox.go, wake_*.go
+// and timer.go what wakes it. A connection: life.go draws and walks its states, input.go and buffer.go read, output.go
+// writes, pressure.go is the bound on all of them. Then accept.go and limits.go, dialing.go and resolve.go, drain.go for
+// the end and handover.go for a successor, registry.go for finding connections, packet_conn.go for datagrams, and sys_*.go
+// and packet_linux.go for the system calls of the hot path.
 package reactor

@@ -32,7 +32,7 @@ var (
 	// log, ListenerStats has the count.
 	ErrAcceptRate = errors.New("reactor: accept rate exceeded")
 
-	// ErrMailboxFull is returned by the methods of Ref when the loop has MailboxLimit tasks waiting.
+	// ErrMailboxFull is returned by the methods of Ref when the loop has MailboxLimit tasks waiting, and by Group.Write.
 	ErrMailboxFull = errors.New("reactor: mailbox full")
 
 	// ErrWriteClosed is returned by Write and Send after CloseWrite.

@@ -6,12 +6,18 @@
 package reactor_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"log"
 	"net"
+	"os"
+	"os/exec"
+	"os/signal"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/reactor"
@@ -131,4 +137,153 @@ func ExampleRef() {
 	// Output:
 	// welcome
 	// news
+}
+
+// What one says, all hear: the message is made once and copied for nobody, and who cannot keep up is dropped.
+func ExampleGroup() {
+	r, err := reactor.New(reactor.Options{Loops: 2})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+
+	everyone := r.NewGroup()
+	line := codec.Line(1 << 10)
+	speaker := reactor.Frames(line, reactor.FrameFunc(func(_ *reactor.Conn, text []byte) error {
+		said, err := reactor.SharedFrame(line, text)
+		if err != nil {
+			return err
+		}
+		return everyone.Write(said, (*reactor.Conn).Abort)
+	}))
+	lis, err := r.Listen("tcp", "127.0.0.1:0", func(c *reactor.Conn) (reactor.Handler, error) {
+		if err := everyone.Add(c); err != nil {
+			return nil, err
+		}
+		_, err := c.Write([]byte("welcome\n"))
+		return speaker, err
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go r.Serve(context.Background())
+
+	var listeners []*bufio.Reader
+	for range 3 {
+		conn, err := net.Dial("tcp", lis.Addr().String())
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer conn.Close()
+		in := bufio.NewReader(conn)
+		in.ReadString('\n') // the welcome: it is a member now
+		if listeners = append(listeners, in); len(listeners) == 3 {
+			fmt.Fprint(conn, "good morning\n")
+		}
+	}
+	for _, in := range listeners {
+		heard, _ := in.ReadString('\n')
+		fmt.Print(heard)
+	}
+	// Output:
+	// good morning
+	// good morning
+	// good morning
+}
+
+// A socket outlives the listener that gave it away. Nobody who connects meanwhile is refused.
+func ExampleReactor_ListenFiles() {
+	serve := func(name string) (*reactor.Reactor, reactor.AcceptFunc) {
+		r, err := reactor.New(reactor.Options{Loops: 1})
+		if err != nil {
+			log.Fatal(err)
+		}
+		go r.Serve(context.Background())
+		return r, func(c *reactor.Conn) (reactor.Handler, error) {
+			c.Write([]byte(name))
+			c.Close()
+			return reactor.DataFunc(func(_ *reactor.Conn, in []byte) (int, error) { return len(in), nil }), nil
+		}
+	}
+	first, accept := serve("the first")
+	lis, err := first.Listen("tcp", "127.0.0.1:0", accept, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	files, err := lis.Files()
+	if err != nil {
+		log.Fatal(err)
+	}
+	first.Close()
+	conn, err := net.Dial("tcp", lis.Addr().String()) // now it waits
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+
+	second, accept := serve("the second")
+	defer second.Close()
+	if _, err := second.ListenFiles(files, accept, nil); err != nil {
+		log.Fatal(err)
+	}
+	files[0].Close()
+	served, _ := io.ReadAll(conn)
+	fmt.Printf("served by %s\n", served)
+	// Output: served by the second
+}
+
+// A server that replaces itself: it takes the sockets that it was given, binds where there are none, and on SIGHUP has
+// its successor take them.
+func ExampleHandOver() {
+	given, err := reactor.Inherited()
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, err := reactor.New(reactor.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	echo := func(*reactor.Conn) (reactor.Handler, error) {
+		return reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+			_, err := c.Write(in)
+			return len(in), err
+		}), nil
+	}
+	var lis *reactor.Listener
+	if len(given.Sockets) > 0 {
+		lis, err = r.ListenFiles(given.Sockets[0].Files, echo, nil)
+	} else {
+		lis, err = r.Listen("tcp", "127.0.0.1:0", echo, nil)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := given.Ready(); err != nil {
+		log.Print(err)
+	}
+	given.Close()
+
+	ctx, stop := context.WithCancel(context.Background())
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			patience, cancel := context.WithTimeout(ctx, 10*time.Second)
+			err := reactor.HandOver(patience, exec.Command(os.Args[0], os.Args[1:]...), lis)
+			cancel()
+			if err == nil {
+				lis.Close() // the successor has it
+				stop()
+				return
+			}
+			log.Print(err) // and on we go
+		}
+	}()
+
+	stop() // here; a server would now wait for signals
+	fmt.Println("served:", r.Serve(ctx))
+	signal.Stop(hangups)
+	close(hangups)
+	// Output: served: <nil>
 }

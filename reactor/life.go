@@ -359,6 +359,7 @@ func (c *Conn) forget() {
 	l := c.loop
 	c.phase = phaseClosed
 	c.seal()
+	c.leaveGroups()
 	l.registry.removeTuple(c)
 	l.deadlines.remove(c)
 	l.load.Add(-1)

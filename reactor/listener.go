@@ -27,7 +27,9 @@ type Listener struct {
 	reactor *Reactor
 	local   netip.AddrPort // of addr, for streams and datagrams over IP
 	file    *socketFile    // of a unix listener with a path
+	unlink  atomic.Bool    // file is to be removed with the listener
 
+	mu       sync.Mutex // held while a socket is closed, and while Files looks at them
 	sockets  []source
 	loops    []*loop // of each socket
 	open     atomic.Int32
@@ -65,7 +67,7 @@ func (r *Reactor) Listen(network, address string, accept AcceptFunc, o *StreamOp
 	if err != nil {
 		return nil, err
 	}
-	lis := &Listener{origin: origin{network: network, accept: accept, opts: opts, limits: newLimits(opts)}, reactor: r, closed: make(chan struct{})}
+	lis := newStreamListener(r, network, accept, opts)
 	switch network {
 	case "tcp", "tcp4", "tcp6":
 		err = lis.listenTCP(address)
@@ -81,6 +83,13 @@ func (r *Reactor) Listen(network, address string, accept AcceptFunc, o *StreamOp
 		return nil, listenError(network, address, err)
 	}
 	return lis, nil
+}
+
+func newStreamListener(r *Reactor, network string, accept AcceptFunc, opts *StreamOptions) *Listener {
+	return &Listener{
+		origin:  origin{network: network, accept: accept, opts: opts, limits: newLimits(opts)},
+		reactor: r, closed: make(chan struct{}),
+	}
 }
 
 // listenError wraps err as net.Listen does.
@@ -100,7 +109,8 @@ func (lis *Listener) Addr() net.Addr { return lis.addr }
 // String returns the network and the address.
 func (lis *Listener) String() string { return lis.origin.String() }
 
-// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset. It returns when the
+// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset, unless
+// another process has the sockets too, see HandOver. It returns when the
 // sockets are closed, but for a call on a loop, which does not wait. Closing twice is closing once.
 func (lis *Listener) Close() error {
 	r := lis.reactor
@@ -221,6 +231,7 @@ func (lis *Listener) listenUnix(path string) error {
 	}
 	lis.addr = &net.UnixAddr{Name: path, Net: "unix"}
 	lis.file = file
+	lis.unlink.Store(true)
 	lis.add(lis.reactor.loops[0], fd)
 	return nil
 }
@@ -245,7 +256,7 @@ func (lis *Listener) start() error {
 	defer r.mu.Unlock()
 	if r.stopping {
 		lis.abandon()
-		lis.file.remove()
+		lis.removeFile()
 		return net.ErrClosed
 	}
 	lis.open.Store(int32(len(lis.sockets)))
@@ -256,16 +267,32 @@ func (lis *Listener) start() error {
 	return nil
 }
 
+// closeSocket closes one of the listener's sockets, and the listener with the last. On the socket's loop only.
+func (lis *Listener) closeSocket(fd *int) {
+	lis.mu.Lock()
+	_ = unix.Close(*fd)
+	*fd = -1
+	lis.mu.Unlock()
+	lis.socketClosed()
+}
+
 // socketClosed counts a socket of the listener out.
 func (lis *Listener) socketClosed() {
 	r := lis.reactor
 	if lis.open.Add(-1) == 0 {
-		lis.file.remove()
+		lis.removeFile()
 		close(lis.closed)
 	}
 	if r.acceptors.Add(-1) == 0 {
 		for _, l := range r.loops {
 			l.wake() // the last that a draining loop may have waited for
 		}
+	}
+}
+
+// removeFile removes the socket's file, if it is the listener's to remove.
+func (lis *Listener) removeFile() {
+	if lis.unlink.Load() {
+		lis.file.remove()
 	}
 }

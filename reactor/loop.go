@@ -62,7 +62,8 @@ type loop struct {
 	gatherer  gatherer
 	rawAddr   rawAddr
 	parts     [maxParts][]byte
-	packets   *packets // of the loop's packet sockets, nil until there is one
+	packets   *packets       // of the loop's packet sockets, nil until there is one
+	batch     []groupMessage // what a group gives its members
 
 	cur        *Conn  // whose step is running
 	event      event  // what the poller said of cur
@@ -247,7 +248,7 @@ func (l *loop) runTasks() {
 		case opLoop:
 			t.fn(nil, nil)
 		case opWrite:
-			t.c.posted(t.buf)
+			t.c.posted(t.out)
 		default:
 			l.task = t
 			l.serve(t.c, (*Conn).runTask)
@@ -309,7 +310,7 @@ func (l *loop) end() {
 			l.task = t
 			l.serve(t.c, (*Conn).runTask)
 		case opWrite:
-			t.c.posted(t.buf)
+			t.c.posted(t.out)
 		case opOpen:
 			t.c.enter()
 			t.c.refuse()

@@ -8,8 +8,6 @@ package reactor
 import (
 	"net"
 	"sync"
-
-	"github.com/valyala/bytebufferpool"
 )
 
 // A task is work handed to a loop by another goroutine, or put off by the loop itself.
@@ -17,14 +15,14 @@ type task struct {
 	op  taskOp
 	c   *Conn
 	fn  func(*Conn, error)
-	buf *bytebufferpool.ByteBuffer
+	out segment
 }
 
 type taskOp uint8
 
 const (
 	opDo      taskOp = iota // fn(c, nil), or fn(c, net.ErrClosed) if c has ended
-	opWrite                 // write buf to c
+	opWrite                 // write out to c
 	opClose                 // c.Close
 	opRelease               // end a Hold of c
 	opOpen                  // c is a new connection of this loop
@@ -54,7 +52,7 @@ func (m *mailbox) put(t task, own bool) error {
 	if len(m.tasks) >= m.limit && !own {
 		return ErrMailboxFull
 	}
-	if t.op == opWrite && !t.c.reserve(len(t.buf.B)) {
+	if t.op == opWrite && !t.c.reserve(len(t.out.B)) {
 		return net.ErrClosed
 	}
 	m.tasks = append(m.tasks, t)

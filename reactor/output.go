@@ -19,14 +19,47 @@ const (
 	segmentSize  = 64 << 10 // small writes share segments, which grow to this size
 	frameRoom    = 32       // what a frame is likely to add to its payload
 	smallSegment = 4 << 10  // writes below this size always do
+	smallShared  = 512      // what is left of a shared message shares segments below this size, for a reference is not free
 	maxFlushes   = 4        // gathering writes for one event; the others of the loop wait meanwhile
 )
 
 var outputQueues = sync.Pool{New: func() any { return new(outputQueue) }}
 
+// A segment is a piece of output that waits: a pooled buffer of the connection's own, or a message that others have too.
+type segment struct {
+	*bytebufferpool.ByteBuffer
+	shared *Message // whose bytes these are, nil for a buffer of its own
+}
+
+// charge accounts for the segment's memory. Any goroutine.
+func (s segment) charge(r *Reactor) {
+	if s.shared != nil {
+		s.shared.retain(r)
+	} else {
+		r.charge(int64(len(s.B)))
+	}
+}
+
+// drop takes the charge back and frees the segment. Any goroutine.
+func (s segment) drop(r *Reactor) {
+	if s.shared == nil {
+		r.charge(-int64(len(s.B)))
+	}
+	s.free()
+}
+
+// free gives the buffer back, or the use of the message up.
+func (s segment) free() {
+	if s.shared != nil {
+		s.shared.release()
+	} else {
+		putBuffer(s.ByteBuffer)
+	}
+}
+
 // An outputQueue holds what the kernel did not take, in order, in segments.
 type outputQueue struct {
-	segments []*bytebufferpool.ByteBuffer
+	segments []segment
 	first    int // the first segment that is not sent
 	offset   int // bytes of it that are
 	size     int // bytes in all that are not
@@ -36,7 +69,7 @@ type outputQueue struct {
 func (q *outputQueue) append(p []byte) {
 	q.size += len(p)
 	size := len(p)
-	if last := len(q.segments) - 1; last >= q.first {
+	if last := len(q.segments) - 1; last >= q.first && q.segments[last].shared == nil {
 		tail := q.segments[last]
 		if len(tail.B)+len(p) <= cap(tail.B) {
 			tail.B = append(tail.B, p...)
@@ -46,14 +79,14 @@ func (q *outputQueue) append(p []byte) {
 	}
 	s := getBuffer(size)
 	s.B = append(s.B, p...)
-	q.segments = append(q.segments, s)
+	q.segments = append(q.segments, segment{ByteBuffer: s})
 }
 
 // push takes s over: as the last segment, or copied if it is so small that a segment of its own would cost more.
-func (q *outputQueue) push(s *bytebufferpool.ByteBuffer) {
-	if len(s.B) < smallSegment {
+func (q *outputQueue) push(s segment) {
+	if s.shared == nil && len(s.B) < smallSegment {
 		q.append(s.B)
-		putBuffer(s)
+		s.free()
 		return
 	}
 	q.size += len(s.B)
@@ -74,21 +107,30 @@ func (q *outputQueue) parts(dst [][]byte) [][]byte {
 	return dst[:n]
 }
 
-// sent drops n bytes from the front.
-func (q *outputQueue) sent(n int) {
+// sent drops n bytes from the front and returns how many of them lay in buffers of the connection's own.
+func (q *outputQueue) sent(n int) (own int) {
 	q.size -= n
-	q.offset += n
-	for q.first < len(q.segments) && q.offset >= len(q.segments[q.first].B) {
-		q.offset -= len(q.segments[q.first].B)
-		putBuffer(q.segments[q.first])
-		q.segments[q.first] = nil
-		q.first++
+	for n > 0 {
+		s := q.segments[q.first]
+		part := min(n, len(s.B)-q.offset)
+		n -= part
+		q.offset += part
+		if s.shared == nil {
+			own += part
+		}
+		if q.offset == len(s.B) {
+			s.free()
+			q.segments[q.first] = segment{}
+			q.first++
+			q.offset = 0
+		}
 	}
 	if q.first > len(q.segments)/2 { // keep the slice from growing at its end for ever
 		rest := copy(q.segments, q.segments[q.first:])
 		clear(q.segments[rest:])
 		q.segments, q.first = q.segments[:rest], 0
 	}
+	return own
 }
 
 // mayWrite says why nothing may be written, if so.
@@ -151,7 +193,7 @@ func (c *Conn) writeFrame(enc codec.Encoder, payload []byte) (err error) {
 	if err != nil || sent == len(s.B) {
 		putBuffer(s)
 	} else {
-		c.push(s, sent)
+		c.push(segment{ByteBuffer: s}, sent)
 	}
 	if err == nil {
 		c.wrote()
@@ -270,8 +312,7 @@ func (c *Conn) flushQueue() {
 		}
 		clear(parts)
 		if n > 0 {
-			c.output.sent(n)
-			c.hold(-n)
+			c.dropSent(n)
 			c.progressed()
 		}
 		if c.output.size == 0 {
@@ -308,11 +349,17 @@ func (c *Conn) enqueue(p []byte) {
 }
 
 // push puts a whole segment at the end of the queue, of which the first bytes were sent if the queue was empty.
-func (c *Conn) push(s *bytebufferpool.ByteBuffer, sent int) {
-	c.hold(len(s.B) - sent)
-	q := c.queue()
-	q.push(s)
-	q.sent(sent)
+func (c *Conn) push(s segment, sent int) {
+	c.hold(len(s.B))
+	c.queue().push(s)
+	c.dropSent(sent)
+}
+
+// dropSent drops n bytes from the front of the queue, and what they count.
+func (c *Conn) dropSent(n int) {
+	own := c.output.sent(n)
+	c.held.Add(int64(-n))
+	c.loop.r.charge(int64(-own))
 }
 
 // queue returns the queue. A new one starts the clock of WriteTimeout.
@@ -340,13 +387,7 @@ func (c *Conn) dropOutput() {
 	if q == nil {
 		return
 	}
-	if q.size > 0 {
-		c.hold(-q.size)
-	}
-	for _, s := range q.segments[q.first:] {
-		putBuffer(s)
-	}
-	clear(q.segments)
+	c.dropSent(q.size)
 	*q = outputQueue{segments: q.segments[:0]}
 	if cap(q.segments) > 2*maxParts {
 		q.segments = nil

@@ -183,10 +183,7 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 			lis.abandon()
 			return err
 		}
-		s.loop = l
-		s.handle(h)
-		lis.sockets = append(lis.sockets, s)
-		lis.loops = append(lis.loops, l)
+		lis.addPacketConn(l, s, h)
 		if i > 0 {
 			continue
 		}
@@ -206,6 +203,14 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 	return nil
 }
 
+// addPacketConn makes s one of the listener's sockets.
+func (lis *Listener) addPacketConn(l *loop, s *PacketConn, h PacketHandler) {
+	s.loop = l
+	s.handle(h)
+	lis.sockets = append(lis.sockets, s)
+	lis.loops = append(lis.loops, l)
+}
+
 // bindUDP makes one socket.
 func (lis *Listener) bindUDP(network, address string, opts PacketOptions, reusePort bool) (*PacketConn, error) {
 	host, _, err := net.SplitHostPort(address)
@@ -223,42 +228,47 @@ func (lis *Listener) bindUDP(network, address string, opts PacketOptions, reuseP
 	if err != nil {
 		return nil, err
 	}
-	return newPacketConn(lis, network, fd, opts)
-}
-
-// socketOptions are those that are set before the socket is bound.
-func (o *PacketOptions) socketOptions() (options []socket.Option[int]) {
-	set := func(wanted bool, option func(fd, value int) error, value int) {
-		if wanted {
-			options = append(options, socket.Option[int]{SetSockOpt: option, Opt: value})
-		}
-	}
-	set(!o.Broadcast, setBroadcast, 0) // gnet turns it on
-	set(o.RecvBuffer > 0, socket.SetRecvBuffer, o.RecvBuffer)
-	set(o.SendBuffer > 0, socket.SetSendBuffer, o.SendBuffer)
-	return options
-}
-
-// newPacketConn takes a bound socket over.
-func newPacketConn(lis *Listener, network string, fd int, opts PacketOptions) (*PacketConn, error) {
-	sa, err := unix.Getsockname(fd)
+	s, err := lis.newPacketConn(fd, opts)
 	if err != nil {
 		_ = unix.Close(fd)
+	}
+	return s, err
+}
+
+// newPacketConn makes a bound socket ready to be served.
+func (lis *Listener) newPacketConn(fd int, opts PacketOptions) (*PacketConn, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
 	s := &PacketConn{listener: lis, opts: opts, fd: fd, local: addrPortOf(sa)}
 	all := s.local.Addr().IsUnspecified()
 	if _, v6 := sa.(*unix.SockaddrInet6); v6 {
 		s.family = familyIPv6
-		if all && network == "udp" {
+		if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil && only == 0 && all {
 			s.family = familyBoth
 		}
 	}
-	if err := wantControl(fd, s.family, all); err != nil {
-		_ = unix.Close(fd)
-		return nil, err
+	return s, wantControl(fd, s.family, all)
+}
+
+// socketOptions are what the options ask of a socket.
+func (o *PacketOptions) socketOptions() (options []socket.Option[int]) {
+	set := func(option func(fd, value int) error, value int) {
+		options = append(options, socket.Option[int]{SetSockOpt: option, Opt: value})
 	}
-	return s, nil
+	if o.Broadcast {
+		set(setBroadcast, 1)
+	} else {
+		set(setBroadcast, 0) // gnet turns it on
+	}
+	if o.RecvBuffer > 0 {
+		set(socket.SetRecvBuffer, o.RecvBuffer)
+	}
+	if o.SendBuffer > 0 {
+		set(socket.SetSendBuffer, o.SendBuffer)
+	}
+	return options
 }
 
 // handle makes h the socket's handler.

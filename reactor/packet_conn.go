@@ -473,7 +473,5 @@ func (s *PacketConn) release() {
 	if s.loop.removeSource(s) {
 		_ = s.loop.poller.set(s.fd, interestRead, unregistered)
 	}
-	_ = unix.Close(s.fd)
-	s.fd = -1
-	s.listener.socketClosed()
+	s.listener.closeSocket(&s.fd)
 }

@@ -241,8 +241,9 @@ func (d *packetDial) connect(to netip.AddrPort) (*PacketConn, error) {
 		return nil, os.NewSyscallError("getpeername", err)
 	}
 	lis := d.listener
-	s, err := newPacketConn(lis, network, fd, d.opts)
+	s, err := lis.newPacketConn(fd, d.opts)
 	if err != nil {
+		_ = unix.Close(fd)
 		return nil, err
 	}
 	s.loop, s.peer = d.loop, new(peer)

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 
-	"github.com/valyala/bytebufferpool"
 	"golang.org/x/sys/unix"
 )
 
@@ -108,14 +107,13 @@ func (p *peer) close(cause error) error {
 }
 
 // posted takes a datagram that Ref.Write queued. Those of a turn leave together.
-func (p *peer) posted(b *bytebufferpool.ByteBuffer) {
-	c, n := &p.conn, len(b.B)
-	c.loop.r.charge(-int64(n))
+func (p *peer) posted(s segment) {
+	c := &p.conn
 	if !c.hasEnded() { // else it stays counted in held, which was told
-		c.held.Add(-int64(n))
-		p.socket.sendPosted(b.B, p.source, c.tuple.Remote)
+		c.held.Add(-int64(len(s.B)))
+		p.socket.sendPosted(s.B, p.source, c.tuple.Remote)
 	}
-	putBuffer(b)
+	s.drop(c.loop.r)
 }
 
 // mayPost says why Ref.Write cannot post n bytes to a peer. Any goroutine.

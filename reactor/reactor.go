@@ -141,6 +141,10 @@ func (r *Reactor) beginShutdown() bool {
 	return true
 }
 
+// NumConns returns how many stream connections are open, those included that are on their way to their loop or still
+// in their handler's Close. Those that only linger are not.
+func (r *Reactor) NumConns() int { return int(r.conns.Load()) }
+
 // Lookup finds the open connection with that 4-tuple; if there is none, the Session or the socket of DialPacket.
 func (r *Reactor) Lookup(t FourTuple) (Ref, bool) {
 	return r.find(func(g *registry) *Conn { return g.lookup(t) })

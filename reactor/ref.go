@@ -9,7 +9,6 @@ import (
 	"net"
 
 	"github.com/quartet-go/quartet/codec"
-	"github.com/valyala/bytebufferpool"
 )
 
 // A Ref is the handle of a connection, of a Session or of a socket of DialPacket for any goroutine: small, comparable, and valid for ever. Connections are never reused, so
@@ -43,7 +42,7 @@ func (r Ref) Write(p []byte) (int, error) {
 	}
 	s := getBuffer(len(p))
 	s.B = append(s.B, p...)
-	if err := r.post(s); err != nil {
+	if err := r.post(segment{ByteBuffer: s}); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -59,7 +58,7 @@ func (r Ref) Send(enc codec.Encoder, payload []byte) (err error) {
 		putBuffer(s)
 		return err
 	}
-	return r.post(s)
+	return r.post(segment{ByteBuffer: s})
 }
 
 // Close asks for Conn.Close.
@@ -91,22 +90,21 @@ func (r Ref) mayWrite() error {
 }
 
 // post hands the segment over; it counts as output from now on.
-func (r Ref) post(s *bytebufferpool.ByteBuffer) error {
+func (r Ref) post(s segment) error {
 	n := len(s.B)
 	if r.c.origin.datagrams {
 		if err := r.c.mayPost(n); err != nil {
-			putBuffer(s)
+			s.free()
 			return err
 		}
 	} else if n == 0 {
-		putBuffer(s)
+		s.free()
 		return nil
 	}
-	r.c.loop.r.charge(int64(n))
-	err := r.c.loop.post(task{op: opWrite, c: r.c, buf: s}, false)
+	s.charge(r.c.loop.r)
+	err := r.c.loop.post(task{op: opWrite, c: r.c, out: s}, false)
 	if err != nil {
-		r.c.loop.r.charge(-int64(n))
-		putBuffer(s)
+		s.drop(r.c.loop.r)
 	}
 	return err
 }
@@ -138,16 +136,14 @@ func (c *Conn) runTask() {
 }
 
 // posted takes a segment that Ref.Write queued. All of a turn leave together.
-func (c *Conn) posted(s *bytebufferpool.ByteBuffer) {
-	n := len(s.B)
+func (c *Conn) posted(s segment) {
 	if p := c.peer(); p != nil {
 		p.posted(s)
 		return
 	}
 	if c.phase != phaseOpen || c.flags&(fClose|fFailed|fCloseWrite) != 0 {
 		// Lost. It stays counted in held, which end reports, unless that has been.
-		c.loop.r.charge(-int64(n))
-		putBuffer(s)
+		s.drop(c.loop.r)
 		return
 	}
 	c.queue().push(s)

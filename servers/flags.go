@@ -32,8 +32,8 @@ type config struct {
 	profile   *os.File // nil for none
 }
 
-// parse reads the command line. Its errors are one line; flag.ErrHelp means that help was asked for and given.
-func parse(args []string) (*config, error) {
+// parse reads the command line, for a process that was given sockets. Its errors are one line; flag.ErrHelp means that help was asked for and given.
+func parse(args []string, given *reactor.Inheritance) (*config, error) {
 	if len(args) == 0 {
 		return nil, fmt.Errorf("SERVICE is missing, want one of %s", names())
 	}
@@ -57,7 +57,7 @@ func parse(args []string) (*config, error) {
 	case f.set.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q, want flags only after %s", f.set.Arg(0), args[0])
 	}
-	return f.config()
+	return f.config(given)
 }
 
 func names() string {
@@ -147,7 +147,7 @@ func (f *flags) printUsage() {
 }
 
 // config checks what only all flags together can tell.
-func (f *flags) config() (*config, error) {
+func (f *flags) config(given *reactor.Inheritance) (*config, error) {
 	switch {
 	case f.high.bytes > f.max.bytes:
 		return nil, fmt.Errorf("-high-water %s exceeds -max-output %s, want low-water <= high-water <= max-output", f.high.text, f.max.text)
@@ -163,10 +163,16 @@ func (f *flags) config() (*config, error) {
 	cfg.reactor.DrainTimeout = max(cfg.reactor.DrainTimeout, 1)
 	// The tracer of log.go hides from the reactor what a codec needs.
 	cfg.stream.MaxInput = max(reactor.DefaultMaxInput, cfg.codec.Max(), cfg.size)
+	if err := take(given.Sockets, &cfg); err != nil {
+		return nil, err
+	}
 	if cfg.endpoints == nil {
 		cfg.endpoints = cfg.service.defaultEndpoints()
 	}
 	if f.profile != "" {
+		if given.FromPredecessor() { // who may not have finished the file yet
+			f.profile += fmt.Sprintf(".%d", os.Getpid())
+		}
 		var err error
 		if cfg.profile, err = os.Create(f.profile); err != nil {
 			return nil, fmt.Errorf("invalid value %q for flag -cpuprofile: %w", f.profile, err)

@@ -20,13 +20,16 @@ import (
 const receiveBuffer = 4 << 20
 
 // An endpoint is where to listen: the URL network://address.
-type endpoint struct{ network, address string }
+type endpoint struct {
+	network, address string
+	socket           *reactor.Socket // given to the process, nil to be bound
+}
 
 var errEndpoint = errors.New("want tcp://host:port, tcp4://, tcp6://, udp://, udp4://, udp6:// or unix://path")
 
 func parseEndpoint(url string) (endpoint, error) {
 	network, address, _ := strings.Cut(url, "://")
-	e := endpoint{network, address}
+	e := endpoint{network: network, address: address}
 	switch network {
 	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
 		_, port, err := net.SplitHostPort(address)
@@ -55,42 +58,43 @@ func (e endpoint) privileged() bool {
 	return e.kind() != "unix" && err == nil && n < 1024
 }
 
-// listen opens all listeners, or none, and returns what they are called.
-func listen(r *reactor.Reactor, cfg *config, log *slog.Logger) (names []string, err error) {
+// listen opens all listeners, or none.
+func listen(r *reactor.Reactor, cfg *config, log *slog.Logger) (listeners []*reactor.Listener, err error) {
 	for _, e := range cfg.endpoints {
-		addr, err := listenOn(r, e, cfg, log)
+		lis, err := listenOn(r, e, cfg, log)
 		if errors.Is(err, syscall.EACCES) && e.privileged() {
 			err = fmt.Errorf("%w (a port below 1024 needs root or CAP_NET_BIND_SERVICE)", err)
 		}
 		if err != nil {
 			return nil, err
 		}
-		names = append(names, e.kind()+" "+addr.String())
+		listeners = append(listeners, lis)
 	}
-	return names, nil
+	return listeners, nil
 }
 
-func listenOn(r *reactor.Reactor, e endpoint, cfg *config, log *slog.Logger) (net.Addr, error) {
-	var lis *reactor.Listener
-	var err error
+func listenOn(r *reactor.Reactor, e endpoint, cfg *config, log *slog.Logger) (*reactor.Listener, error) {
 	if e.kind() == "udp" {
-		lis, err = r.ListenPacket(e.network, e.address, cfg.service.datagram, &reactor.PacketOptions{RecvBuffer: receiveBuffer})
-	} else {
-		opts := cfg.stream
-		opts.ReusePort = opts.ReusePort && e.kind() == "tcp"
-		lis, err = r.Listen(e.network, e.address, traced(cfg.service.stream(cfg, log), log), &opts)
+		opts := reactor.PacketOptions{RecvBuffer: receiveBuffer}
+		if e.socket != nil {
+			return r.ListenPacketFiles(e.socket.Files, cfg.service.datagram, &opts)
+		}
+		return r.ListenPacket(e.network, e.address, cfg.service.datagram, &opts)
 	}
-	if err != nil {
-		return nil, err
+	opts := cfg.stream
+	opts.ReusePort = opts.ReusePort && e.kind() == "tcp"
+	accept := traced(cfg.service.stream(cfg, log), log)
+	if e.socket != nil {
+		return r.ListenFiles(e.socket.Files, accept, &opts)
 	}
-	return lis.Addr(), nil
+	return r.Listen(e.network, e.address, accept, &opts)
 }
 
 // defaultEndpoints is where a service listens that was not told: never on a unix path.
 func (s *service) defaultEndpoints() (list []endpoint) {
 	for _, network := range []string{"tcp", "udp"} {
 		if slices.Contains(s.networks, network) {
-			list = append(list, endpoint{network, "127.0.0.1:1060"})
+			list = append(list, endpoint{network: network, address: "127.0.0.1:1060"})
 		}
 	}
 	return list

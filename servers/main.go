@@ -6,7 +6,8 @@
 //	servers SERVICE [flags]
 //
 // Reading order of the files: main.go (the program's life), services.go (what it can serve; each service is a package
-// below this folder, for use on any reactor), flags.go, listen.go, log.go.
+// below this folder, for use on any reactor), flags.go, listen.go, handover.go
+// (how a successor takes over), log.go.
 package main
 
 import (
@@ -36,10 +37,17 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
 	// From here on a signal is not the end of the process: what is opened is also closed.
-	signals := make(chan os.Signal, 2)
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup(1)
+		signal.Notify(hangups, syscall.SIGHUP)
+	}
 
-	cfg, err := parse(args)
+	given, err := reactor.Inherited()
+	if err != nil {
+		return complain(exitFailed, err)
+	}
+	cfg, err := parse(args, given)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -53,21 +61,17 @@ func run(args []string) int {
 		defer cfg.profile.Close()
 		defer pprof.StopCPUProfile()
 	}
-	log := newLogger(cfg)
-	cfg.reactor.Logger = log
-	r, err := reactor.New(cfg.reactor)
-	if err != nil {
+	p := &program{cfg: cfg, log: newLogger(cfg), signals: signals, hangups: hangups}
+	cfg.reactor.Logger = p.log
+	if p.reactor, err = reactor.New(cfg.reactor); err != nil {
 		return complain(exitFailed, err)
 	}
-	listeners, err := listen(r, cfg, log)
-	if err != nil {
-		_ = r.Close() // nothing has been served; it removes the socket files of the listeners that could be had
+	if p.listeners, err = listen(p.reactor, cfg, p.log); err != nil {
+		_ = p.reactor.Close() // nothing has been served; it removes the socket files of the listeners that could be had
 		return complain(exitFailed, err)
 	}
-	for _, line := range listeners {
-		fmt.Println("listening", line)
-	}
-	return serve(r, log, signals)
+	p.announce(given)
+	return p.serve()
 }
 
 // complain tells in one line why there will be no service.
@@ -79,29 +83,87 @@ func complain(exit int, err error) int {
 // closeTime bounds what a second signal waits for: that the files of sockets are removed, unless a loop is stuck.
 const closeTime = time.Second
 
-// serve runs the reactor. The first signal makes it drain, the second ends it at once.
-func serve(r *reactor.Reactor, log *slog.Logger, signals <-chan os.Signal) int {
+// A program is one that listens.
+type program struct {
+	cfg       *config
+	log       *slog.Logger
+	reactor   *reactor.Reactor
+	listeners []*reactor.Listener // in the order of cfg.endpoints
+	signals   <-chan os.Signal    // to stop
+	hangups   <-chan os.Signal    // to be replaced
+}
+
+// announce tells that the program listens: on standard output, or its predecessor, who has told.
+func (p *program) announce(given *reactor.Inheritance) {
+	defer given.Close() // the listeners have their own
+	if !given.FromPredecessor() {
+		for i, lis := range p.listeners {
+			fmt.Println("listening", p.cfg.endpoints[i].kind(), lis.Addr())
+		}
+		return
+	}
+	if err := given.Ready(); err != nil {
+		p.log.Warn("the predecessor does not listen", "err", err)
+	}
+	for i, lis := range p.listeners {
+		if s := p.cfg.endpoints[i].socket; s != nil && s.Unlink {
+			lis.SetUnlinkOnClose(true)
+		}
+	}
+}
+
+// serve runs the reactor. The first signal makes it drain, the second ends it at once; a hang-up starts a successor,
+// and when that serves, the reactor drains.
+func (p *program) serve() int {
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
 	ended := make(chan error, 1)
-	go func() { ended <- r.Serve(ctx) }()
-	log.Info("started")
+	go func() { ended <- p.reactor.Serve(ctx) }()
+	p.log.Info("started")
 
-	select {
-	case err := <-ended:
-		return stopped(log, err)
-	case s := <-signals:
-		log.Info("stopping", "signal", s.String())
-		drain()
+	hangups := p.hangups
+	handing, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	handed, retired := make(chan error, 1), make(chan struct{})
+	starting := false
+	for draining := false; !draining; {
+		select {
+		case err := <-ended:
+			return stopped(p.log, err)
+		case <-hangups:
+			p.log.Info("starting a successor")
+			hangups, starting = nil, true // one at a time
+			go func() { handed <- handOver(handing, p.listeners, p.log) }()
+		case err := <-handed:
+			starting = false
+			if err != nil {
+				p.log.Error("no successor, serving on", "err", err)
+				hangups = p.hangups
+				continue
+			}
+			go func() {
+				retire(handing, p.reactor, p.listeners, p.cfg.reactor.DrainTimeout)
+				close(retired)
+			}()
+		case <-retired:
+			draining = true
+		case s := <-p.signals:
+			p.log.Info("stopping", "signal", s.String())
+			draining = true
+		}
+	}
+	drain()
+	if starting {
+		<-handed // or it would be left alone, to serve
 	}
 	select {
 	case err := <-ended:
-		return stopped(log, err)
-	case s := <-signals:
-		log.Warn("stopping at once", "signal", s.String())
+		return stopped(p.log, err)
+	case s := <-p.signals:
+		p.log.Warn("stopping at once", "signal", s.String())
 	}
 	closed := make(chan error, 1)
-	go func() { closed <- r.Close() }()
+	go func() { closed <- p.reactor.Close() }()
 	select {
 	case <-closed:
 	case <-time.After(closeTime):

@@ -4,8 +4,8 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
 
 	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/reactor"
@@ -17,7 +17,7 @@ func serveReactor(c config, listening func()) error {
 	if err != nil {
 		return err
 	}
-	switch accept := reactorService(c); {
+	switch accept := reactorService(r, c); {
 	case c.network == "udp" && c.service == "echo":
 		_, err = r.ListenPacket(c.network, c.address, reactor.PacketFunc(func(_ *reactor.PacketConn, d *reactor.Datagram) {
 			_ = d.Reply(d.Payload)
@@ -35,7 +35,7 @@ func serveReactor(c config, listening func()) error {
 }
 
 // reactorService returns nil for a service that is not known.
-func reactorService(c config) reactor.AcceptFunc {
+func reactorService(r *reactor.Reactor, c config) reactor.AcceptFunc {
 	prefix := codec.LengthPrefix(framePrefix, framePrefix+maxFrame)
 	switch c.service {
 	case "echo":
@@ -62,13 +62,13 @@ func reactorService(c config) reactor.AcceptFunc {
 			return len(in), nil
 		}))
 	case "broadcast":
-		members := newRoom[reactor.Ref]()
 		whole := codec.LengthField(codec.LengthFieldOptions{Size: framePrefix, Max: framePrefix + maxFrame}) // the prefix stays on
-		h := reactor.Frames(whole, &reactorBroadcast{room: members})
-		return func(c *reactor.Conn) (reactor.Handler, error) {
-			members.join(c.Ref())
-			return h, nil
-		}
+		members := r.NewGroup()
+		h := reactor.Frames(whole, reactor.FrameFunc(func(_ *reactor.Conn, frame []byte) error {
+			// Who sends faster than the loops can hand on is closed, and a member whose output overflows.
+			return members.Write(reactor.Shared(bytes.Clone(frame)), (*reactor.Conn).Abort)
+		}))
+		return func(c *reactor.Conn) (reactor.Handler, error) { return h, members.Add(c) }
 	}
 	return nil
 }
@@ -77,23 +77,3 @@ func reactorService(c config) reactor.AcceptFunc {
 func sharing(h reactor.Handler) reactor.AcceptFunc {
 	return func(*reactor.Conn) (reactor.Handler, error) { return h, nil }
 }
-
-type reactorBroadcast struct {
-	reactor.FrameBase
-	room *room[reactor.Ref]
-}
-
-// Frame closes who sends faster than the loops can hand on. A member whose output overflows is closed too.
-func (b *reactorBroadcast) Frame(_ *reactor.Conn, frame []byte) (err error) {
-	b.room.each(func(member reactor.Ref) {
-		switch _, failed := member.Write(frame); {
-		case errors.Is(failed, reactor.ErrMailboxFull):
-			err = failed
-		case failed != nil:
-			_ = member.Close()
-		}
-	})
-	return err
-}
-
-func (b *reactorBroadcast) Close(c *reactor.Conn, _ error) { b.room.leave(c.Ref()) }
