@@ -8,6 +8,7 @@ package reactor
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/panjf2000/gnet/v2/pkg/socket"
@@ -100,7 +101,7 @@ func (a *acceptor) accept(n int) bool {
 	limits := a.listener.limits
 	for i := range n {
 		if at := limits.take(); at != 0 {
-			if i == 0 || edgeTriggered { // else the next event tells whether anybody is there to wait
+			if i == 0 || edgeTriggered || a.draining { // else the next event tells whether anybody is there to wait
 				a.wait(at)
 			}
 			return false
@@ -291,12 +292,16 @@ func (a *acceptor) drain() {
 	}()
 	a.draining = true
 	a.restart()
-	conns := &a.loop.r.conns
-	some := conns.Load() > 0
+	some := a.loop.r.anyOpen()
 	for more := true; more && a.drained < maxBacklog; a.drained += maxAccepts {
 		more = a.accept(maxAccepts)
 	}
-	completed, waits = true, a.stopped && (a.limited || some || conns.Load() > 0)
+	completed, waits = true, a.stopped && (a.limited || some || a.loop.r.anyOpen())
+}
+
+// anyOpen says whether there is a connection whose end will make room. Any goroutine.
+func (r *Reactor) anyOpen() bool {
+	return r.conns.Load() > 0 || slices.ContainsFunc(r.loops, func(l *loop) bool { return l.load.Load() > 0 })
 }
 
 // closeFD closes the socket; who still waits in its backlog is reset by the kernel.

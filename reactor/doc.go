@@ -19,9 +19,9 @@
 // # Handlers and loops
 //
 // Each connection belongs to one loop, a single goroutine, for life. All methods of its Handler run there, one at a
-// time, so a handler's state needs no lock; and none may block, for the other connections of the loop wait meanwhile.
-// A *Conn stays on its loop as well. What leaves it is a Ref, which any goroutine may keep for ever and which reaches
-// the connection through its loop's mailbox.
+// time, so a handler's state needs no lock; and none may block, for the other connections of the loop wait meanwhile:
+// package offload has such work done elsewhere. A *Conn stays on its loop as well. What leaves it is a Ref, which any
+// goroutine may keep for ever and which reaches the connection through its loop's mailbox.
 //
 // Frames puts a decoder of package codec between the bytes and the handler, so that it sees whole messages however
 // the network cut them.

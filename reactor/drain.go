@@ -16,8 +16,9 @@ import (
 // stuckAfter is how long Shutdown waits, beyond its context, for loops to come back from their handlers.
 const stuckAfter = 2 * time.Second
 
-// Shutdown stops the reactor gently. What waits in the backlogs is accepted and the listeners are closed; handlers
-// that are Drainers are told; dials in progress fail. A connection with nothing unconsumed, unsent or held is read once more, what came is
+// Shutdown stops the reactor gently. What waits in the backlogs is accepted, at AcceptRate, and at MaxConns or
+// without descriptors as connections that end make room, and the listeners are closed; handlers that are Drainers are
+// told; dials in progress fail. A connection with nothing unconsumed, unsent or held is read once more, what came is
 // served, and it closes; from then on nothing is read. The others finish first: output is sent, held ones are
 // released, half-closed ones are closed by their handlers, paused ones are resumed. One that stopped in the middle of
 // its input closes with ErrShutdown, for the rest is not read. When ctx is done before them, what is left is aborted

@@ -284,12 +284,13 @@ func TestAcceptRateDoesNotSpin(t *testing.T) {
 	})
 }
 
-// Closing a listener that waits for a token, and shutting down, are held up by nothing. Who waits is reset.
+// Closing a listener that waits for a token, and the end of Shutdown's patience, are held up by nothing. Who waits is
+// reset.
 func TestEndWhileRateLimited(t *testing.T) {
 	t.Parallel()
 	ends := map[string]func(s *server) error{
 		"Listener.Close": func(s *server) error { return s.Listener.Close() },
-		"Shutdown":       func(s *server) error { return s.Shutdown(context.Background()) },
+		"Shutdown":       func(s *server) error { return s.Shutdown(canceled()) },
 		"Close":          func(s *server) error { return s.Close() },
 	}
 	forEachNetwork(t, func(t *testing.T, tr transport) {

@@ -119,8 +119,8 @@ type StreamOptions struct {
 	// -1 mean no limit. TCP only.
 	MaxPerPeer int
 
-	// AcceptRate bounds how many connections are accepted in a second; beyond it the backlog holds what comes, but for
-	// Shutdown, which resets that. It is a token bucket that fills at this rate and holds AcceptBurst tokens, of which a
+	// AcceptRate bounds how many connections are accepted in a second; beyond it the backlog holds what comes, and
+	// Shutdown waits for it. It is a token bucket that fills at this rate and holds AcceptBurst tokens, of which a
 	// connection takes one and one that MaxPerPeer refuses none; both are 1 to a billion. AcceptRate 0 and -1 mean no limit,
 	// AcceptBurst 0 what AcceptRate says.
 	AcceptRate, AcceptBurst int

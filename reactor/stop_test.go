@@ -139,6 +139,28 @@ func testStopInStream(t *testing.T, tr transport, stop func(*server, *reactor.Li
 	require.NotContains(t, s.Log.String(), "panicked")
 }
 
+// The same in a ConnectFunc, with a connection and without.
+func TestStopInAConnectFunc(t *testing.T) {
+	t.Parallel()
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		for _, stop := range stops {
+			s := tr.serve(t, shared(reactor.DataFunc(echo)), nil)
+			gone := s.listen(tr.network, tr.address(t), shared(&hooks{}), nil)
+			require.NoError(t, gone.Close())
+			for _, to := range []*reactor.Listener{s.Listener, gone} {
+				complaints := make(chan error, 2)
+				require.NoError(t, s.Dial(t.Context(), tr.network, to.Addr().String(), func(*reactor.Conn, error) (reactor.Handler, error) {
+					complaints <- stop.call(s, s.Listener)
+					return &hooks{}, nil
+				}, nil))
+				require.NoError(t, receive(t, complaints), stop.name)
+			}
+			require.NoError(t, receive(t, s.shutdown()))
+			require.NotContains(t, s.Log.String(), "panicked")
+		}
+	})
+}
+
 // The same for datagrams.
 func TestStopInEveryPacketCallback(t *testing.T) {
 	t.Parallel()
@@ -330,6 +352,33 @@ func TestShutdownServesTheBacklogBehindMaxConns(t *testing.T) {
 			require.NoError(t, receive(t, done))
 		})
 	}
+}
+
+// AcceptRate lets in at its own pace who waits when Shutdown begins; none is left out.
+func TestShutdownServesTheBacklogBehindAcceptRate(t *testing.T) {
+	t.Parallel()
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		const clients = 20
+		r, err := reactor.New(reactor.Options{Loops: tr.loops, Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		w := watch(t, reactor.DataFunc(echo))
+		lis, err := r.Listen(tr.network, tr.address(t), w.accept, &reactor.StreamOptions{AcceptRate: 100, AcceptBurst: 5})
+		require.NoError(t, err)
+		var all []client
+		for range clients {
+			cl := dialTo(t, lis.Addr())
+			cl.send("hello")
+			all = append(all, cl)
+		}
+		s := &server{t: t, Reactor: r, Listener: lis}
+		done := s.shutdown()
+		for _, cl := range all {
+			require.Equal(t, "hello", cl.rest())
+			_ = cl.Close()
+			require.NoError(t, receive(t, w.ends))
+		}
+		require.NoError(t, receive(t, done))
+	})
 }
 
 // An accept func that ends its goroutine during the drain costs its own connection, not those behind it.

@@ -93,3 +93,20 @@ func TestPoolCloseLosesPatience(t *testing.T) {
 		require.Equal(t, offload.ErrPoolClosed, receive(t, s.ends))
 	})
 }
+
+// Work that does not heed its context is not waited for for ever, but named.
+func TestPoolCloseNamesWhatIsStuck(t *testing.T) {
+	t.Parallel()
+	s := transport{"tcp", 1}.start(t, offload.Options{})
+	free, begun := make(chan struct{}), make(chan struct{}, 1)
+	dial(t, s.serve(func(context.Context, reactor.Ref, []byte) ([]byte, error) {
+		begun <- struct{}{}
+		<-free
+		return nil, nil
+	})).send("x\n")
+	receive(t, begun)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.EqualError(t, s.pool.Close(ctx), "offload: 1 pieces of work do not end: offload: pool closed")
+	close(free)
+}
