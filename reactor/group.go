@@ -83,7 +83,8 @@ func (g *Group) Add(c *Conn) error {
 	}
 	p := g.parts[c.loop.index]
 	if c.memberOf(p) < 0 {
-		c.extra().memberships = append(c.rare.memberships, membership{p, len(p.members)})
+		x := c.extra()
+		x.memberships = append(x.memberships, membership{p, len(p.members)})
 		p.members = append(p.members, c)
 		p.size.Add(1)
 	}

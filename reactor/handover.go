@@ -111,9 +111,9 @@ func (in *Inheritance) add(fd int, name string) error {
 		return err // and it stays open: it may be somebody else's
 	}
 	f := os.NewFile(uintptr(fd), name)
-	for i, s := range in.Sockets {
-		if s.Network == network && s.Addr.String() == addr.String() {
-			in.Sockets[i].Files = append(s.Files, f)
+	for i := range in.Sockets {
+		if s := &in.Sockets[i]; s.Network == network && s.Addr.String() == addr.String() {
+			s.Files = append(s.Files, f)
 			return nil
 		}
 	}

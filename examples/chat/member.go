@@ -94,7 +94,6 @@ func (m *member) Close(c *reactor.Conn, _ error) { m.hall.quit(m, c) }
 
 // isName says whether s is 1 to maxName letters, digits, hyphens and underscores.
 func isName(s string) bool {
-	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
-	})
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	return s != "" && len(s) <= maxName && strings.Trim(s, allowed) == ""
 }
