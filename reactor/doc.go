@@ -58,6 +58,5 @@
 // loop.go the turn, mailbox.go, wake_*.go, timer.go and clock.go what wakes it. A connection: life.go draws and walks its
 // states, input.go and buffer.go read, output.go writes, pressure.go is the bound on all of them. Then accept.go and
 // limits.go, dialing.go and resolve.go, drain.go for the end and handover.go for a successor, registry.go for finding
-// connections, packet_conn.go for datagrams, and sys_*.go
-// and packet_linux.go for the system calls of the hot path.
+// connections, packet_conn.go for datagrams, and sys_*.go and packet_linux.go for the system calls of the hot path.
 package reactor
