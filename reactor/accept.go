@@ -70,7 +70,7 @@ func (a *acceptor) ready() {
 // retry accepts again after a stop.
 func (a *acceptor) retry() {
 	switch {
-	case a.fd < 0 || !a.stopped || a.limited && now() < a.again:
+	case a.fd < 0 || !a.stopped || a.limited && a.loop.clock.now() < a.again:
 		return
 	case a.draining:
 		a.drain()
@@ -100,7 +100,7 @@ func (a *acceptor) restart() {
 func (a *acceptor) accept(n int) bool {
 	limits := a.listener.limits
 	for i := range n {
-		if at := limits.take(); at != 0 {
+		if at := limits.take(a.loop.clock); at != 0 {
 			if i == 0 || edgeTriggered || a.draining { // else the next event tells whether anybody is there to wait
 				a.wait(at)
 			}
@@ -201,7 +201,7 @@ func (l *loop) newConn(from *origin, fd int, tuple FourTuple) *Conn {
 // port in TIME_WAIT, of which who connects too often could have many.
 func (a *acceptor) refuse(fd int, tuple FourTuple) {
 	r := a.loop.r
-	if a.refusals.begin(now()) {
+	if t := a.loop.clock.now(); a.refusals.begin(t, t) {
 		r.opts.Logger.Warn("reactor: refusing", "listener", a.listener.String(), "peer", tuple.Remote.Addr().String(), "err", ErrPeerLimit)
 	}
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
@@ -214,9 +214,9 @@ func (a *acceptor) refuse(fd int, tuple FourTuple) {
 func (a *acceptor) stop(cause error) {
 	r := a.loop.r
 	a.backoff = min(max(2*a.backoff, retryFirst), retryLongest)
-	t := now()
+	t := a.loop.clock.now()
 	a.stopUntil(t + int64(a.backoff))
-	if a.stops.begin(t) {
+	if a.stops.begin(t, t) {
 		r.opts.Logger.Warn("reactor: not accepting", "listener", a.listener.String(), "err", cause)
 		a.told = true
 	}
@@ -231,7 +231,7 @@ func (a *acceptor) wait(at int64) {
 	a.limited = true
 	a.stopUntil(at)
 	a.listener.limits.waits.Add(1)
-	if a.waits.begin(at) {
+	if a.waits.begin(a.loop.clock.now(), at) {
 		a.loop.r.opts.Logger.Warn("reactor: accepting slowly", "listener", a.listener.String(), "err", ErrAcceptRate)
 	}
 }
@@ -246,8 +246,8 @@ func (a *acceptor) stopUntil(at int64) {
 type spell int64
 
 // begin notes trouble that lasts until a moment and says whether a spell begins with it.
-func (s *spell) begin(until int64) bool {
-	fresh := now() > int64(*s)
+func (s *spell) begin(now, until int64) bool {
+	fresh := now > int64(*s)
 	*s = spell(until + int64(retryLongest))
 	return fresh
 }

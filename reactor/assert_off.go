@@ -8,3 +8,5 @@ package reactor
 func (c *Conn) assertOnLoop() {}
 
 func (s *PacketConn) assertOnLoop() {}
+
+func (l *loop) assertOnLoop() {}

@@ -18,3 +18,10 @@ func (s *PacketConn) assertOnLoop() {
 		panic("reactor: method of PacketConn called outside its loop")
 	}
 }
+
+// assertOnLoop panics if the caller is not on the loop, as a method of Timer must be. Race builds only.
+func (l *loop) assertOnLoop() {
+	if l.goid.Load() != goroutineID() {
+		panic("reactor: method of Timer called outside its loop")
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/quartet-go/quartet/codec"
 	"github.com/valyala/bytebufferpool"
@@ -33,7 +34,7 @@ type Conn struct {
 	tuple    FourTuple
 	id       uint64
 	held     atomic.Int64 // bytes of output queued here or posted by Ref, and whether the connection has ended: see hold
-	moved    int64        // when a byte last moved, kept for the idle timeout only; see now
+	moved    int64        // when a byte last moved, or unstamped; 0 if there is no idle timeout
 	need     int          // bytes that must be there before Data is called again
 	deadline int64        // when to look again, valid while heapIndex >= 0
 
@@ -50,10 +51,15 @@ type Conn struct {
 
 // rareState is what only few connections need at a time.
 type rareState struct {
-	cause      error // what Close will get, nil for a plain Close
-	progress   int64 // when the kernel last took output, while some waits
-	lingerEnd  int64 // when lingering ends at the latest
-	lingerLeft int   // bytes that may still be discarded
+	cause      error         // what Close will get, nil for a plain Close
+	progress   int64         // when the kernel last took output, while some waits
+	lingerEnd  int64         // when lingering ends at the latest
+	lingerLeft int           // bytes that may still be discarded
+	awaited    int64         // since when the first byte or the rest of a frame is, or unstamped; 0 for neither
+	readBy     int64         // SetReadDeadline's, valid with fReadBy
+	writeLimit time.Duration // SetWriteDeadline's, 0 for WriteTimeout
+	idleLimit  time.Duration // SetIdleTimeout's, 0 for IdleTimeout
+	timers     *Timer        // the first of those pending
 
 	suspensions int // not ended, see Suspend
 	ctx         context.Context
@@ -146,6 +152,7 @@ func (c *Conn) Resume() {
 	c.assertOnLoop()
 	if c.flags&fPaused != 0 {
 		c.flags &^= fPaused
+		c.expectAgain()
 		c.continueLater()
 	}
 }
@@ -166,6 +173,7 @@ func (c *Conn) Suspend() (resume func()) {
 		ended = true
 		if c.rare.suspensions--; c.rare.suspensions == 0 {
 			c.flags &^= fSuspended
+			c.expectAgain()
 			c.continueLater()
 		}
 	}

@@ -116,10 +116,10 @@ func (r *Reactor) dial(ctx context.Context, on func() *loop, network, address st
 		return d.opError(d.origin.addr, net.UnknownNetworkError(network))
 	}
 	if opts.Timeout > 0 {
-		d.deadline = coarse(now()+int64(opts.Timeout), opts.Timeout)
+		d.deadline = coarse(r.now()+int64(opts.Timeout), opts.Timeout)
 	}
 	if at, ok := ctx.Deadline(); ok {
-		d.deadline = min(d.deadline, now()+int64(time.Until(at)))
+		d.deadline = min(d.deadline, r.now()+int64(time.Until(at)))
 	}
 	if err := r.handDial(d, on); err != nil {
 		return d.opError(d.origin.addr, err)

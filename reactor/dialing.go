@@ -149,7 +149,7 @@ func (d *dial) connect(addrs []netip.AddrPort) {
 		}
 	}
 	if len(second.addrs) > 0 {
-		d.fallbackAt = coarse(now()+int64(d.opts.FallbackDelay), d.opts.FallbackDelay)
+		d.fallbackAt = coarse(d.loop.clock.now()+int64(d.opts.FallbackDelay), d.opts.FallbackDelay)
 	}
 	second.done = len(second.addrs) == 0
 	first.advance()
@@ -184,7 +184,7 @@ func (d *dial) share(n int) int64 {
 	if d.deadline == never {
 		return never
 	}
-	t := now()
+	t := d.loop.clock.now()
 	left := d.deadline - t
 	return t + max(left/int64(n), min(left, int64(minShare)))
 }
@@ -217,7 +217,7 @@ func (ln *line) attempt() bool {
 			// The backlog is full. The socket would be reported writable at once, so a timer has to do; those who wait
 			// look at the same moments.
 			ln.backoff = min(max(2*ln.backoff, backlogFirst), backlogLongest)
-			ln.again = (now()/int64(ln.backoff) + 2) * int64(ln.backoff)
+			ln.again = (l.clock.now()/int64(ln.backoff) + 2) * int64(ln.backoff)
 			return true
 		case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && l.dropLingering():
 		case ln.odd(err):

@@ -38,6 +38,12 @@
 // MailboxLimit. Without descriptors the listeners wait and existing connections
 // notice nothing.
 //
+// # Time
+//
+// IdleTimeout, WriteTimeout, FirstByteTimeout and FrameTimeout of StreamOptions, the deadlines of a Conn and the
+// functions that AfterFunc has called on a loop (of a Conn, a PacketConn or the Reactor) share one timer of the runtime's
+// for each loop. None is early; what is due at about the same time is done in one wake-up.
+//
 // # What is told
 //
 // Close is called exactly once for each connection whose accept func made a handler: with nil if every byte written
@@ -47,10 +53,10 @@
 // # Reading order
 //
 // The API: handler.go and frames.go, options.go, conn.go, ref.go, shared.go and group.go, reactor.go, listener.go, dial.go,
-// adopt.go, packet.go, errors.go; sockopt.go and syscallconn.go for the descriptor and hijack.go, the way out. The loop:
-// poller.go has the contract with the poller and interest_*.go its four interests, loop.go the turn, mailbox.go, wake_*.go
-// and timer.go what wakes it. A connection: life.go draws and walks its states, input.go and buffer.go read, output.go
-// writes, pressure.go is the bound on all of them. Then accept.go and limits.go, dialing.go and resolve.go, drain.go for
-// the end and handover.go for a successor, registry.go for finding connections, packet_conn.go for datagrams, and sys_*.go
-// and packet_linux.go for the system calls of the hot path.
+// adopt.go, packet.go, errors.go; deadline.go and afterfunc.go for time, sockopt.go and syscallconn.go for the descriptor
+// and hijack.go, the way out. The loop: poller.go has the contract with the poller and interest_*.go its four interests,
+// loop.go the turn, mailbox.go, wake_*.go, timer.go and clock.go what wakes it. A connection: life.go draws and walks its
+// states, input.go and buffer.go read, output.go writes, pressure.go is the bound on all of them. Then accept.go and
+// limits.go, dialing.go and resolve.go, drain.go for the end and handover.go for a successor, registry.go for finding
+// connections, packet_conn.go for datagrams, and sys_*.go and packet_linux.go for the system calls of the hot path.
 package reactor

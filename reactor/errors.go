@@ -60,11 +60,23 @@ var (
 	// ErrOnLoop is returned by calls that wait for a loop when they are made on one.
 	ErrOnLoop = errors.New("reactor: called on a loop, which would wait for itself")
 
-	// ErrIdleTimeout closes a connection on which nothing moved for IdleTimeout. It is an os.ErrDeadlineExceeded.
+	// ErrIdleTimeout closes a connection on which nothing moved for its idle timeout. It is an os.ErrDeadlineExceeded.
 	ErrIdleTimeout error = &timeoutError{"reactor: idle timeout"}
 
-	// ErrWriteTimeout closes a connection whose peer took no output for WriteTimeout. It is an os.ErrDeadlineExceeded.
+	// ErrWriteTimeout closes a connection whose peer took no output for WriteTimeout, or by its write deadline. It is an
+	// os.ErrDeadlineExceeded.
 	ErrWriteTimeout error = &timeoutError{"reactor: output made no progress"}
+
+	// ErrReadTimeout closes a connection whose read deadline passed. It is an os.ErrDeadlineExceeded.
+	ErrReadTimeout error = &timeoutError{"reactor: nothing received by the read deadline"}
+
+	// ErrFirstByteTimeout closes a connection whose peer said nothing for FirstByteTimeout. It is an
+	// os.ErrDeadlineExceeded.
+	ErrFirstByteTimeout error = &timeoutError{"reactor: first byte timeout"}
+
+	// ErrFrameTimeout closes a connection whose peer began a frame and did not finish it within FrameTimeout. It is an
+	// os.ErrDeadlineExceeded.
+	ErrFrameTimeout error = &timeoutError{"reactor: frame timeout"}
 
 	// ErrDialTimeout ends a dial that took longer than Timeout or its context allow. It is an os.ErrDeadlineExceeded.
 	ErrDialTimeout error = &timeoutError{"reactor: dial timeout"}

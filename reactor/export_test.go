@@ -68,6 +68,9 @@ func CountEvents(r *Reactor) func() int64 {
 	return n.Load
 }
 
+// PendingTimers is how many timers wait on c's loop. On the loop only.
+func (c *Conn) PendingTimers() int { return len(c.loop.deadlines.timers) }
+
 // OwnsNothing says whether c holds no buffer. On the loop only.
 func (c *Conn) OwnsNothing() bool { return c.input == nil && c.output == nil }
 

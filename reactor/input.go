@@ -97,8 +97,11 @@ func (c *Conn) read() {
 
 // received delivers in: everything unconsumed, what has just come last.
 func (c *Conn) received(in []byte) {
-	if c.origin.opts.IdleTimeout != 0 {
-		c.moved = now()
+	if c.moved > 0 {
+		c.stir()
+	}
+	if c.flags&(fSilent|fReadBy) != 0 {
+		c.heard()
 	}
 	if c.flags&fCloseRead == 0 {
 		c.deliver(in)
@@ -109,6 +112,7 @@ func (c *Conn) received(in []byte) {
 func (c *Conn) deliver(in []byte) {
 	if len(in) < c.need {
 		c.keep(in)
+		c.awaitRest(false)
 		return
 	}
 	c.need = 0
@@ -124,6 +128,7 @@ func (c *Conn) deliver(in []byte) {
 	}
 	if rest := in[consumed:]; len(rest) > 0 || c.input != nil {
 		c.keep(rest)
+		c.awaitRest(consumed > 0)
 	}
 }
 

@@ -63,6 +63,8 @@ const (
 	fTodo                         // on the loop's list for the next turn
 	fReadable                     // edge-triggered: an arrival was reported and not read to its end
 	fCloseRead                    // CloseRead was called: what comes is received and discarded
+	fSilent                       // FirstByteTimeout counts
+	fReadBy                       // a read deadline is set
 )
 
 // fStopped are the reasons for which the handler gets no input.
@@ -126,6 +128,7 @@ func (c *Conn) unblock() bool {
 		return false
 	}
 	c.flags &^= fBlocked
+	c.expectAgain()
 	c.handler.Writable(c)
 	return true
 }
@@ -289,10 +292,8 @@ func (c *Conn) open() {
 		return
 	}
 	c.handler = h
-	if idle := c.origin.opts.IdleTimeout; idle > 0 {
-		c.moved = now()
-		l.deadlines.set(l, c, coarse(c.moved+int64(idle), idle))
-	}
+	c.startIdling()
+	c.startSilence()
 	if l.draining {
 		c.flags |= fDrain
 		c.later()
@@ -362,6 +363,9 @@ func (c *Conn) forget() {
 	c.leaveGroups()
 	l.registry.removeTuple(c)
 	l.deadlines.remove(c)
+	if c.rare != nil {
+		removeTimers(&c.rare.timers)
+	}
 	l.load.Add(-1)
 }
 
@@ -387,7 +391,7 @@ func (c *Conn) linger() bool {
 		c.phase = phaseClosed
 		return false
 	}
-	t := now()
+	t := c.loop.clock.now()
 	c.loop.lingering.Add(1)
 	x := c.extra()
 	x.lingerLeft, x.lingerEnd, x.progress = lingerBytes, t+int64(lingerTime), t
@@ -402,7 +406,7 @@ func (c *Conn) readLinger() {
 		c.rare.lingerLeft -= n
 		switch {
 		case n > 0 && c.rare.lingerLeft > 0:
-			c.rare.progress = now()
+			c.rare.progress = c.loop.clock.now()
 			more = edgeTriggered
 		case n == 0 && (errno == unix.EAGAIN || errno == unix.EINTR):
 			more = false
@@ -437,37 +441,6 @@ func (c *Conn) closeFD() {
 		l.wake()
 	}
 	l.r.madeRoom()
-}
-
-// expire is a step: a deadline has come, which means to look at what it was for.
-func (c *Conn) expire() {
-	l, t := c.loop, now()
-	if c.phase == phaseLingering {
-		if at := min(c.rare.lingerEnd, c.rare.progress+int64(lingerSilence)); t < at {
-			l.deadlines.set(l, c, coarse(at, lingerSilence))
-		} else {
-			c.endLinger()
-		}
-		return
-	}
-	if limit := c.origin.opts.WriteTimeout; limit > 0 && c.output != nil {
-		c.check(t, c.rare.progress, limit, ErrWriteTimeout)
-	}
-	if limit := c.origin.opts.IdleTimeout; limit > 0 && c.phase == phaseOpen {
-		if c.holds > 0 {
-			c.moved = t
-		}
-		c.check(t, c.moved, limit, ErrIdleTimeout)
-	}
-}
-
-// check fails the connection if limit has passed since, and looks again when it will have.
-func (c *Conn) check(t, since int64, limit time.Duration, cause error) {
-	if at := since + int64(limit); t < at {
-		c.loop.deadlines.set(c.loop, c, coarse(at, limit))
-	} else {
-		c.fail(cause)
-	}
 }
 
 // crashed closes the connection whose step panicked or called Goexit. What the step wrote is dropped.

@@ -110,13 +110,13 @@ func (l *limits) leave(a netip.Addr) {
 }
 
 // take takes a token and returns 0, or when there will be one.
-func (l *limits) take() (at int64) {
+func (l *limits) take(k clock) (at int64) {
 	if l == nil || l.interval == 0 {
 		return 0
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := now()
+	t := k.now()
 	if at := l.next - l.slack; at > t {
 		return at
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // What follows DRAINING: the writing half is shut down, Close called, and the descriptor lingers until the peer has
@@ -22,10 +23,26 @@ import (
 
 // lingering serves connections that write n bytes and close on their first byte.
 func lingering(t *testing.T, tr transport, n int) (*server, *witness) {
-	return tr.watched(t, reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+	return tr.watched(t, sayAndClose(n), nil)
+}
+
+// sayAndClose writes n bytes and closes on the first byte.
+func sayAndClose(n int) reactor.Handler {
+	return reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
 		_, err := c.Write(pattern(n))
 		return len(in), errors.Join(err, c.Close())
-	}), nil)
+	})
+}
+
+// unread waits until nothing that the peer sent waits in the socket.
+func unread(t testing.TB, ref reactor.Ref) {
+	eventually(t, "all is read", func() (empty bool) {
+		do1(t, ref, func(c *reactor.Conn, _ error) {
+			_, _, err := unix.Recvfrom(c.FD(), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			empty = err != nil
+		})
+		return empty
+	})
 }
 
 // descriptor returns the number of the connection's descriptor, -1 when it was given back.
@@ -141,42 +158,40 @@ func TestLingerIsBoundedInBytes(t *testing.T) {
 func TestLingerIsBoundedInSilence(t *testing.T) {
 	t.Parallel()
 	forEachNetworkAtOnce(t, func(t *testing.T, tr transport) {
-		s, w := lingering(t, tr, 5)
+		s, w, clock := tr.timed(t, sayAndClose(5), nil)
 		cl := s.dial()
 		cl.send("x")
 		require.NoError(t, receive(t, w.ends))
-		began := time.Now()
 		ref := receive(t, w.refs)
 		cl.read(5)
-		time.Sleep(time.Second) // half of the silence
+		clock.Advance(1900 * time.Millisecond)
 		cl.send("not silent yet")
-		spoke := time.Now()
-		eventually(t, "the descriptor is given back", func() bool { return descriptor(t, ref) < 0 })
-		require.GreaterOrEqual(t, time.Since(began), 2900*time.Millisecond)
-		require.Less(t, time.Since(spoke), 3*time.Second)
+		unread(t, ref)
+		clock.Advance(2*time.Second - 1)
+		require.GreaterOrEqual(t, descriptor(t, ref), 0, "early")
+		clock.Advance(lateness(2 * time.Second))
+		require.Equal(t, -1, descriptor(t, ref), "late")
 	})
 }
 
 // LINGERING ends after ten seconds in all: a peer that drips is not read for ever.
 func TestLingerIsBoundedInTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes ten seconds")
-	}
 	t.Parallel()
-	forEachNetworkAtOnce(t, func(t *testing.T, tr transport) {
-		s, w := lingering(t, tr, 5)
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		s, w, clock := tr.timed(t, sayAndClose(5), nil)
 		cl := s.dial()
 		cl.send("x")
 		require.NoError(t, receive(t, w.ends))
-		began := time.Now()
 		ref := receive(t, w.refs)
-		for descriptor(t, ref) >= 0 {
-			_, err := cl.Write([]byte("x"))
-			require.True(t, err == nil || isGone(err), err)
-			time.Sleep(200 * time.Millisecond) // the drip
-			require.Less(t, time.Since(began), 12*time.Second)
+		for range 9 {
+			clock.Advance(time.Second)
+			cl.send("x")
+			unread(t, ref)
 		}
-		require.Greater(t, time.Since(began), 9500*time.Millisecond)
+		clock.Advance(time.Second - 1)
+		require.GreaterOrEqual(t, descriptor(t, ref), 0, "early")
+		clock.Advance(lateness(2 * time.Second))
+		require.Equal(t, -1, descriptor(t, ref), "late")
 	})
 }
 

@@ -47,6 +47,7 @@ type loop struct {
 	peers     peers
 	waker     waker
 	ringing   atomic.Bool   // the waker is readable, or about to be
+	rung      atomic.Bool   // the clock has
 	room      atomic.Bool   // a descriptor or a place under MaxConns may have come free
 	load      atomic.Int32  // connections handed to this loop and not ended
 	lingering atomic.Int32  // connections that only linger
@@ -56,6 +57,7 @@ type loop struct {
 	// The loop's own.
 	poller    *poller
 	sources   []source
+	clock     clock // now may be asked by any goroutine
 	deadlines deadlines
 	in        []byte // headroom and room for one read
 	gather    []byte // output of cur that has not been sent
@@ -208,7 +210,8 @@ func (l *loop) left() {
 		_ = l.postLoop(s.ready)
 	}
 	l.deadlines.armed = 1 // nor may runTimers, which arms for the next
-	l.wake()              // nor the turn
+	l.rung.Store(true)
+	l.wake() // nor the turn
 	go l.run()
 }
 
@@ -325,7 +328,8 @@ func (l *loop) end() {
 	for _, s := range slices.Clone(l.sources) {
 		s.closeFD()
 	}
-	l.deadlines.stop()
+	l.clock.stop()
+	l.deadlines = deadlines{}
 	l.registry.clear()
 	l.peers.clear()
 	if l.failure != error(stopPolling{}) && l.ringing.Swap(true) {

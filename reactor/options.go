@@ -142,12 +142,24 @@ type StreamOptions struct {
 	MaxInput int
 
 	// IdleTimeout closes a connection on which no byte was received and none taken by the kernel for so long, with
-	// ErrIdleTimeout; never early, and late by at most a thirty-second of itself (so that thousands of timeouts share
-	// a wake-up) and what keeps the loop busy. A connection that is held does not idle. 0 and -1 mean never.
+	// ErrIdleTimeout; never early, and late by at most a sixteenth of itself (so that thousands of timeouts share
+	// a wake-up and no message asks the clock), or 2 ms if that is more, and what keeps the loop busy. A connection
+	// that is held does not idle. 0 and -1 mean never.
 	IdleTimeout time.Duration
 
+	// FirstByteTimeout closes a connection from which no byte was received for so long after its accept func, with
+	// ErrFirstByteTimeout; those dialled or adopted are exempt. It does not count while nothing is expected of the
+	// peer (after its end, and while the connection is held, paused, suspended or blocked) and begins anew after that;
+	// as precise as IdleTimeout. 0 and -1 mean never.
+	FirstByteTimeout time.Duration
+
+	// FrameTimeout closes a connection on which input has been left unconsumed for so long and nothing of it was
+	// consumed, with ErrFrameTimeout: a frame that was begun and not finished, however its bytes drip. It does not
+	// count while nothing is expected of the peer and is as precise, like FirstByteTimeout. 0 and -1 mean never.
+	FrameTimeout time.Duration
+
 	// WriteTimeout closes a connection whose peer has taken no byte of waiting output for so long, with
-	// ErrWriteTimeout. 0 means 60 s; -1 never.
+	// ErrWriteTimeout; late by at most a thirty-second of itself. 0 means 60 s; -1 never.
 	WriteTimeout time.Duration
 
 	// Nagle leaves Nagle's algorithm on (no TCP_NODELAY, tcp(7)).
@@ -218,6 +230,8 @@ func (o *StreamOptions) resolve() (*StreamOptions, error) {
 	defaultTo(&c, "MaxOutput", &r.MaxOutput, DefaultMaxOutput, math.MaxInt)
 	defaultTo(&c, "MaxInput", &r.MaxInput, DefaultMaxInput, math.MaxInt)
 	defaultTo(&c, "IdleTimeout", &r.IdleTimeout, 0, 0)
+	defaultTo(&c, "FirstByteTimeout", &r.FirstByteTimeout, 0, 0)
+	defaultTo(&c, "FrameTimeout", &r.FrameTimeout, 0, 0)
 	defaultTo(&c, "WriteTimeout", &r.WriteTimeout, DefaultWriteTimeout, 0)
 	defaultTo(&c, "KeepAliveIdle", &r.KeepAliveIdle, DefaultKeepAliveIdle, 0)
 	if r.LowWater > r.HighWater {
@@ -258,7 +272,9 @@ func (o *StreamOptions) resolve() (*StreamOptions, error) {
 	if len(r.BindToDevice) > maxDeviceName {
 		c.fail("BindToDevice is %q, must be at most %d bytes", r.BindToDevice, maxDeviceName)
 	}
-	r.IdleTimeout, r.WriteTimeout = min(r.IdleTimeout, maxDuration), min(r.WriteTimeout, maxDuration)
+	for _, d := range []*time.Duration{&r.IdleTimeout, &r.FirstByteTimeout, &r.FrameTimeout, &r.WriteTimeout} {
+		*d = min(*d, maxDuration)
+	}
 	r.HighWater = min(r.HighWater, r.MaxOutput-1) // at the limit is above the mark: who stops at the mark never meets the limit
 	return &r, c.err
 }

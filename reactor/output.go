@@ -334,8 +334,8 @@ func (c *Conn) flushQueue() {
 func (c *Conn) sendResult(errno unix.Errno) {
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR && errno != unix.ENOBUFS {
 		c.fail(c.opError("write", "send", errno))
-	} else if c.output == nil && c.origin.opts.IdleTimeout != 0 {
-		c.moved = now()
+	} else if c.output == nil && c.moved > 0 {
+		c.stir()
 	}
 }
 
@@ -373,11 +373,9 @@ func (c *Conn) queue() *outputQueue {
 
 // progressed notes that the kernel took output, or that some began to wait.
 func (c *Conn) progressed() {
-	t := now()
-	c.extra().progress = t
-	c.moved = t
-	if timeout := c.origin.opts.WriteTimeout; timeout > 0 {
-		c.loop.deadlines.set(c.loop, c, coarse(t+int64(timeout), timeout))
+	t := c.startStall()
+	if c.moved != 0 {
+		c.moved = t
 	}
 }
 

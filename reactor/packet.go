@@ -94,6 +94,7 @@ type PacketConn struct {
 	closing  bool // Close was called
 	stats    PacketStats
 	drops    uint32 // the kernel's count, as last told
+	timers   *Timer // the first of those pending
 }
 
 // A family says which addresses a socket sends to.

@@ -100,7 +100,7 @@ func (s *PacketConn) due() int64 {
 
 // retry ends the sessions that have idled.
 func (s *PacketConn) retry() {
-	l, t := s.loop, now()
+	l, t := s.loop, s.loop.clock.now()
 	if at := s.due(); s.fd >= 0 && at != 0 && at <= t {
 		if s.receive() { // who waits in the socket has not idled
 			l.deadlines.arm(l, t+int64(time.Millisecond))
@@ -473,5 +473,6 @@ func (s *PacketConn) release() {
 	if s.loop.removeSource(s) {
 		_ = s.loop.poller.set(s.fd, interestRead, unregistered)
 	}
+	removeTimers(&s.timers)
 	s.listener.closeSocket(&s.fd)
 }

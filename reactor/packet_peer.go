@@ -57,6 +57,7 @@ func (p *peer) enter(s *PacketConn, tuple FourTuple) {
 func (p *peer) leave() int64 {
 	l := p.socket.loop
 	unsent := p.conn.seal()
+	removeTimers(&p.rare.timers)
 	l.peers.removeTuple(&p.conn)
 	l.peers.removeFD(int(p.conn.fd))
 	l.peers.free = append(l.peers.free, p.conn.fd)

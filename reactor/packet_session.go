@@ -157,7 +157,7 @@ func (h *sessions) Datagram(s *PacketConn, d *Datagram) {
 	}
 	if h.opts.IdleTimeout > 0 {
 		if p.stamp == 0 {
-			p.stamp = now()
+			p.stamp = s.loop.clock.now()
 		}
 		of.received(p.stamp)
 	}
@@ -189,7 +189,7 @@ func (h *sessions) begin(socket *PacketConn, tuple FourTuple, source netip.Addr)
 		h.count.Add(-1)
 		return nil
 	}
-	s := &Session{owner: h, moved: now()}
+	s := &Session{owner: h, moved: socket.loop.clock.now()}
 	s.session, s.source = s, source
 	s.enter(socket, tuple)
 	list.append(s)

@@ -96,6 +96,7 @@ func (l *loop) unpark() {
 	}
 	for _, c := range l.parked {
 		c.flags &^= fParked
+		c.expectAgain()
 		c.later()
 	}
 	clear(l.parked)

@@ -58,6 +58,7 @@ func New(o Options) (*Reactor, error) {
 			in:       make([]byte, headroom+readSize),
 			gather:   make([]byte, 0, gatherSize),
 		}
+		l.clock = &wallClock{timeIsUp: l.timeIsUp}
 		if err := l.openPoller(); err != nil {
 			for _, opened := range r.loops {
 				opened.waker.close()

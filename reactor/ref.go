@@ -127,8 +127,9 @@ func (c *Conn) runTask() {
 			c.finish(nil)
 		}
 	case opRelease:
-		c.holds--
-		c.moved = now()
+		if c.holds--; c.holds == 0 {
+			c.released()
+		}
 		c.touch()
 	case opOpen:
 		c.open()

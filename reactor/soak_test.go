@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -224,4 +225,13 @@ func (k *soaker) client(rnd *rand.Rand, a net.Addr) {
 			k.t.Error("a connection does not end")
 		}
 	}
+}
+
+// A server's worth of connections with a timeout of ten minutes hardly wakes its loop.
+func TestIdleTimeoutsOfThousandsRarelyWake(t *testing.T) {
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	conns := min(15_000, (int(limit.Cur)-500)/2)
+	t.Logf("%d connections", conns)
+	rarelyWakes(t, conns)
 }

@@ -97,8 +97,8 @@ type server struct {
 	served chan error // gets what Serve returned
 }
 
-// start serves a reactor until the test ends; Serve has returned then.
-func start(t testing.TB, o reactor.Options) *server {
+// start serves a reactor until the test ends; Serve has returned then. Before it serves, it is prepared.
+func start(t testing.TB, o reactor.Options, prepare ...func(*reactor.Reactor)) *server {
 	t.Helper()
 	s := &server{t: t, Log: new(logBook), served: make(chan error, 1)}
 	if o.Logger == nil {
@@ -107,6 +107,9 @@ func start(t testing.TB, o reactor.Options) *server {
 	r, err := reactor.New(o)
 	require.NoError(t, err)
 	s.Reactor = r
+	for _, p := range prepare {
+		p(r)
+	}
 	go func() { s.served <- r.Serve(context.Background()) }()
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {

@@ -10,25 +10,23 @@ import (
 	"time"
 )
 
-// started is the zero of the reactor's clock.
-var started = time.Now()
+// unstamped stands for a time between the last tick and the next. What happens for every message asks no clock: the
+// next tick fills in its own time, which is later, so that nothing that counts from it comes early.
+const unstamped = -1
 
-// now reads the monotonic clock, in nanoseconds since the start of the process. It is never 0.
-func now() int64 { return int64(time.Since(started)) + 1 }
+// maxUnstamped bounds how many connections wait for a tick; more have it come at once.
+const maxUnstamped = 1024
 
-// coarse rounds a deadline up so that those of one period share wake-ups: never early, late by at most a
-// thirty-second of the period.
-func coarse(at int64, period time.Duration) int64 {
-	step := max(int64(period)/32, int64(time.Millisecond))
-	return (at + step - 1) / step * step
-}
-
-// deadlines holds the next deadline of each connection that has one, and one runtime timer armed for the earliest. On
-// the loop only, but for the timer's function, which wakes the loop.
+// deadlines is all that a loop waits for: the next deadline of each connection that has one, timers, and the tick for
+// what is unstamped. Its clock is armed for the earliest of them. On the loop only.
 type deadlines struct {
-	heap  deadlineHeap
-	timer *time.Timer
-	armed int64 // when the timer will ring, 0 if it will not
+	conns     schedule[*Conn]
+	timers    schedule[*Timer]
+	sequence  uint64 // of timers, as they were started
+	urgent    int    // how many of timers are for the next turn
+	unstamped []*Conn
+	tick      time.Duration // the shortest period among those of unstamped
+	armed     int64         // when the clock will wake the loop, 0 if it will not
 }
 
 // set gives c a deadline unless it has an earlier one. A deadline is a moment to look again, no more, so a
@@ -37,102 +35,157 @@ func (d *deadlines) set(l *loop, c *Conn, at int64) {
 	switch {
 	case c.heapIndex < 0:
 		c.deadline = at
-		heap.Push(&d.heap, c)
+		heap.Push(&d.conns, c)
 	case at < c.deadline:
 		c.deadline = at
-		heap.Fix(&d.heap, int(c.heapIndex))
+		heap.Fix(&d.conns, int(c.heapIndex))
 	default:
 		return
 	}
-	d.arm(l, d.heap[0].deadline)
+	d.arm(l, at)
 }
 
-// remove forgets c. The timer may ring once for nothing.
+// remove forgets c. The clock may wake the loop once for nothing.
 func (d *deadlines) remove(c *Conn) {
 	if c.heapIndex >= 0 {
-		heap.Remove(&d.heap, int(c.heapIndex))
+		heap.Remove(&d.conns, int(c.heapIndex))
 	}
 }
 
 // due removes and returns a connection whose deadline has come, or nil.
 func (d *deadlines) due(now int64) *Conn {
-	if len(d.heap) == 0 || d.heap[0].deadline > now {
+	if len(d.conns) == 0 || d.conns[0].deadline > now {
 		return nil
 	}
-	return heap.Pop(&d.heap).(*Conn)
+	return heap.Pop(&d.conns).(*Conn)
 }
 
-// arm makes the timer ring at the given moment if it would not ring earlier.
+// dueTimer removes and returns the next timer that is due and was not started after last, or nil.
+func (d *deadlines) dueTimer(now int64, last uint64) *Timer {
+	if len(d.timers) == 0 || d.timers[0].due > now || d.timers[0].sequence > last {
+		return nil
+	}
+	t := d.timers[0]
+	t.remove()
+	return t
+}
+
+// arm has the loop woken at the given moment if it would not be earlier.
 func (d *deadlines) arm(l *loop, at int64) {
-	if d.armed != 0 && d.armed <= at {
-		return
-	}
-	d.armed = at
-	wait := time.Duration(at - now())
-	if d.timer == nil {
-		d.timer = time.AfterFunc(wait, l.wake)
-	} else {
-		d.timer.Reset(wait)
+	if d.armed == 0 || at < d.armed {
+		d.armed = at
+		l.clock.wakeAt(at)
 	}
 }
 
-func (d *deadlines) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
+// rearm arms for what is left after everything due was looked at.
+func (d *deadlines) rearm(l *loop, now int64) {
+	d.armed = 0
+	if len(d.conns) > 0 {
+		d.arm(l, d.conns[0].deadline)
 	}
-	d.heap = nil
-}
-
-// runTimers looks at every connection and source whose deadline has come and arms the timer for the next.
-func (l *loop) runTimers() {
-	if l.deadlines.armed == 0 {
-		return
+	if len(d.timers) > 0 {
+		at := coarse(d.timers[0].due, 0)
+		if d.urgent > 0 {
+			at = now
+		}
+		d.arm(l, at)
 	}
-	t := now()
-	if t < l.deadlines.armed {
-		return
-	}
-	for c := l.deadlines.due(t); c != nil; c = l.deadlines.due(t) {
-		l.serve(c, (*Conn).expire)
-	}
-	l.runDials(t)
-	l.deadlines.armed = 0 // not before: a Goexit in expire must find the rest still due
-	if len(l.deadlines.heap) > 0 {
-		l.deadlines.arm(l, l.deadlines.heap[0].deadline)
+	if len(d.unstamped) > 0 {
+		d.arm(l, coarse(now+1, d.tick))
 	}
 	if h := l.dials.heap; len(h) > 0 && h[0].at != never {
-		l.deadlines.arm(l, h[0].at)
+		d.arm(l, h[0].at)
 	}
+}
+
+// stampLater has the next tick fill in the times of c that are unstamped: after a thirty-second of period at the latest.
+func (d *deadlines) stampLater(c *Conn, period time.Duration) {
+	l := c.loop
+	if len(d.unstamped) == 0 || period < d.tick {
+		d.tick = period
+		d.arm(l, coarse(l.clock.now()+1, period))
+	}
+	if d.unstamped = append(d.unstamped, c); len(d.unstamped) == maxUnstamped {
+		d.stamp(l.clock.now())
+	}
+}
+
+// stamp is the tick.
+func (d *deadlines) stamp(now int64) {
+	for _, c := range d.unstamped {
+		c.stamp(now)
+	}
+	clear(d.unstamped)
+	d.unstamped = d.unstamped[:0]
+}
+
+// timeIsUp is what the clock calls. Any goroutine.
+func (l *loop) timeIsUp() {
+	l.rung.Store(true)
+	l.wake()
+}
+
+// runTimers looks at everything that is due: connections, timers and sources.
+func (l *loop) runTimers() {
+	if !l.rung.Load() || !l.rung.Swap(false) {
+		return
+	}
+	d, now := &l.deadlines, l.clock.now()
+	if d.armed == 0 || now < d.armed {
+		return // the clock was armed anew since it rang
+	}
+	d.stamp(now)
+	for c := d.due(now); c != nil; c = d.due(now) {
+		l.serve(c, (*Conn).expire)
+	}
+	last := d.sequence // those started from here on have their turn later, however soon they are due
+	for t := d.dueTimer(now, last); t != nil; t = d.dueTimer(now, last) {
+		t.run()
+	}
+	l.runDials(now)
+	d.rearm(l, now)                            // not before: a Goexit in one of them must find the rest still due
 	for i := len(l.sources) - 1; i >= 0; i-- { // retry may close the source
 		s := l.sources[i]
-		if at := s.due(); at != 0 && at <= t {
+		if at := s.due(); at != 0 && at <= now {
 			s.retry()
 		} else if at != 0 {
-			l.deadlines.arm(l, at)
+			d.arm(l, at)
 		}
 	}
 }
 
-type deadlineHeap []*Conn
+// A schedule is a heap whose entries know their place in it, so that they can be moved and removed.
+type schedule[E scheduled[E]] []E
 
-func (h deadlineHeap) Len() int           { return len(h) }
-func (h deadlineHeap) Less(i, j int) bool { return h[i].deadline < h[j].deadline }
-func (h deadlineHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].heapIndex, h[j].heapIndex = int32(i), int32(j)
+type scheduled[E any] interface {
+	*Conn | *Timer
+	before(other E) bool
+	place(i int32) // -1 for none
 }
 
-func (h *deadlineHeap) Push(x any) {
-	c := x.(*Conn)
-	c.heapIndex = int32(len(*h))
-	*h = append(*h, c)
+func (s schedule[E]) Len() int           { return len(s) }
+func (s schedule[E]) Less(i, j int) bool { return s[i].before(s[j]) }
+func (s schedule[E]) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].place(int32(i))
+	s[j].place(int32(j))
 }
 
-func (h *deadlineHeap) Pop() any {
-	last := len(*h) - 1
-	c := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	c.heapIndex = -1
-	return c
+func (s *schedule[E]) Push(x any) {
+	e := x.(E)
+	e.place(int32(len(*s)))
+	*s = append(*s, e)
 }
+
+func (s *schedule[E]) Pop() any {
+	last := len(*s) - 1
+	e := (*s)[last]
+	(*s)[last] = nil
+	*s = (*s)[:last]
+	e.place(-1)
+	return e
+}
+
+func (c *Conn) before(other *Conn) bool { return c.deadline < other.deadline }
+func (c *Conn) place(i int32)           { c.heapIndex = i }

@@ -9,11 +9,11 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -209,56 +209,99 @@ func (i *idler) outOfBand(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// An idle reactor with thousands of long timeouts does not wake for them either.
-func TestIdleTimeoutsDoNotWake(t *testing.T) {
+// Connections with a timeout of ten minutes wake their loop less than five times a minute between them, however they
+// talk, and never once they are gone. Soak tests call it with more.
+func TestIdleTimeoutsRarelyWake(t *testing.T) {
 	t.Parallel()
-	r, err := reactor.New(reactor.Options{Loops: 1})
-	require.NoError(t, err)
-	events := reactor.CountEvents(r)
-	s := &server{t: t, Reactor: r, served: make(chan error, 1)}
-	w := watch(t, reactor.DataFunc(echo))
-	s.Listener = s.listen("tcp", "127.0.0.1:0", w.accept, &reactor.StreamOptions{IdleTimeout: 10 * time.Minute})
-	go func() { s.served <- r.Serve(context.Background()) }()
-	t.Cleanup(func() {
-		_ = r.Close()
-		<-s.served
+	rarelyWakes(t, 500)
+}
+
+func rarelyWakes(t *testing.T, conns int) {
+	const (
+		idle    = 10 * time.Minute
+		pause   = 7 * time.Minute // of each client, between two words
+		minutes = 60
+		most    = 5
+	)
+	ends := 0
+	h := &hooks{data: echo, close: func(*reactor.Conn, error) { ends++ }}
+	s, clock := transport{"unix", 1}.timedWith(t, shared(h), &reactor.StreamOptions{
+		IdleTimeout: idle, FirstByteTimeout: idle, FrameTimeout: idle,
 	})
-	for range 500 {
-		cl := s.dial()
-		cl.send("x")
-		cl.expect("x")
+	speakEvery := pause / time.Duration(conns)
+	var clients []halfCloser
+	defer func() {
+		for _, cl := range clients {
+			_ = cl.Close()
+		}
+	}()
+	word := []byte("x")
+	speak := func(cl halfCloser) {
+		_, err := cl.Write(word)
+		require.NoError(t, err)
+		_, err = io.ReadFull(cl, word)
+		require.NoError(t, err)
 	}
-	before := events()
-	time.Sleep(500 * time.Millisecond) // the window
-	require.Zero(t, events()-before)
+	for range conns {
+		cl, err := dialPlain(s.Listener.Addr())
+		require.NoError(t, err)
+		clients = append(clients, cl)
+		speak(cl)
+		clock.Advance(speakEvery)
+	}
+	rings := clock.Rings()
+	for spoken := 0; time.Duration(spoken)*speakEvery < minutes*time.Minute; spoken++ {
+		speak(clients[spoken%conns])
+		clock.Advance(speakEvery)
+	}
+	require.Less(t, clock.Rings()-rings, minutes*most)
+	require.Zero(t, ends)
+
+	rings = clock.Rings()
+	clock.Advance(idle + lateness(idle))
+	require.Equal(t, conns, ends)
+	require.Less(t, clock.Rings()-rings, 11*most)
+	rings = clock.Rings()
+	clock.Advance(1000 * time.Hour)
+	require.Equal(t, rings, clock.Rings(), "a reactor without connections")
+}
+
+// Reading the clock is for ticks, not for messages.
+func TestMessagesAskNoClock(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		frames := codec.Fixed(4)
+		h := reactor.Frames(frames, reactor.FrameFunc(func(c *reactor.Conn, p []byte) error {
+			_, err := c.Write(p)
+			return err
+		}))
+		s, w, clock := tr.timed(t, h, &reactor.StreamOptions{IdleTimeout: time.Minute, FirstByteTimeout: time.Minute, FrameTimeout: time.Minute})
+		cl := s.dial()
+		receive(t, w.refs)
+		clock.Settle()
+		before := clock.Asked()
+		for range 1000 {
+			cl.send("framefr")
+			cl.expect("frame"[:4])
+			cl.send("a")
+			cl.expect("efra")
+		}
+		require.Less(t, clock.Asked()-before, 20)
+	})
 }
 
 // Timeouts that are due together share a wake-up.
 func TestIdleTimeoutsShareWakeups(t *testing.T) {
 	t.Parallel()
-	const clients = 300
-	r, err := reactor.New(reactor.Options{Loops: 1})
-	require.NoError(t, err)
-	events := reactor.CountEvents(r)
-	s := &server{t: t, Reactor: r, served: make(chan error, 1)}
-	w := watch(t, &hooks{})
-	s.Listener = s.listen("tcp", "127.0.0.1:0", w.accept, &reactor.StreamOptions{IdleTimeout: 2 * time.Second})
-	go func() { s.served <- r.Serve(context.Background()) }()
-	t.Cleanup(func() {
-		_ = r.Close()
-		<-s.served
-	})
-	var dialed []net.Conn
+	const clients, idle = 300, 2 * time.Second
+	s, w, clock := transport{"tcp", 1}.timed(t, &hooks{}, &reactor.StreamOptions{IdleTimeout: idle})
 	for range clients {
-		dialed = append(dialed, s.dial())
+		s.dial()
 		receive(t, w.refs)
+		clock.Advance(time.Millisecond)
 	}
-	before := events()
-	for range clients {
-		require.ErrorIs(t, receive(t, w.ends), reactor.ErrIdleTimeout)
-	}
-	require.Less(t, events()-before, int64(40))
-	for _, conn := range dialed {
-		_, _ = io.Copy(io.Discard, conn)
-	}
+	rings := clock.Rings()
+	clock.Advance(idle + lateness(idle))
+	require.Len(t, w.ends, clients)
+	require.Less(t, clock.Rings()-rings, 40)
 }

@@ -112,6 +112,8 @@ func newFlags(s *service) *flags {
 	f.count("backlog", "`N` connections may wait to be accepted, 0 for the system's maximum", &f.cfg.stream.Backlog, math.MaxInt32)
 	f.count("max-conns", "`N` connections may be open, 0 for no limit", &f.cfg.reactor.MaxConns, math.MaxInt)
 	f.duration("idle-timeout", "close connections on which nothing moves for this `duration`, 0 for never", &f.cfg.stream.IdleTimeout)
+	f.duration("first-byte-timeout", "close connections whose peer says nothing for this `duration` after it connected, 0 for never", &f.cfg.stream.FirstByteTimeout)
+	f.duration("frame-timeout", "close connections that leave a frame unfinished for this `duration`, 0 for never", &f.cfg.stream.FrameTimeout)
 	f.set.Var(&f.high, "high-water", "`size` of unsent output above which a connection is not read from")
 	f.set.Var(&f.low, "low-water", "`size` below which it is again (default a quarter of -high-water, at most 16KiB)")
 	f.set.Var(&f.max, "max-output", "`size` of unsent output at which no more is taken")

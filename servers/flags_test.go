@@ -90,7 +90,8 @@ func TestHelp(t *testing.T) {
 	r := runToEnd(t, "message", "-h")
 	require.Zero(t, r.code)
 	for _, name := range []string{
-		"listen", "loops", "reuseport", "backlog", "max-conns", "idle-timeout", "high-water", "low-water", "max-output",
+		"listen", "loops", "reuseport", "backlog", "max-conns", "idle-timeout", "first-byte-timeout", "frame-timeout", "high-water",
+		"low-water", "max-output",
 		"drain-timeout", "codec", "size", "log-level", "cpuprofile",
 	} {
 		require.Contains(t, r.stdout, "\n  -"+name)
