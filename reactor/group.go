@@ -157,17 +157,17 @@ func (p *groupPart) post() {
 	}
 }
 
-// deliver gives what waits to the members; a bounded amount, the rest has another turn. Each member is a step of its
-// own, in which missed may panic or end the goroutine: then the rest has another turn, too.
+// deliver gives what waits to the members, to so many in one turn. Each member is a step of its own, in which missed may
+// panic or end the goroutine: then the rest has another turn, too.
 func (p *groupPart) deliver(_ *Conn, ended error) {
 	defer p.delivered()
 	if ended != nil {
 		p.end = p.next
 		return
 	}
-	for budget := maxTasksPerTurn * writesPerTask; budget > 0 && p.begin(); budget -= p.end * len(p.batch) {
+	for budget := maxTasksPerTurn; budget > 0 && p.begin(); {
 		p.loop.batch = p.batch
-		for p.next < p.end {
+		for ; p.next < p.end && budget > 0; budget-- {
 			c := p.members[p.next]
 			p.next++
 			if c != nil {

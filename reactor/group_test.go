@@ -103,13 +103,14 @@ func TestGroupOrder(t *testing.T) {
 
 // A message is one task of each loop, however many members there are.
 func TestGroupNeedsOneTask(t *testing.T) {
-	const members = 200
+	const members = 600 // more than have their turn at once
 	forEachTransport(t, func(t *testing.T, tr transport) {
 		s, group, refs := tr.serveGroup(t, reactor.Options{MailboxLimit: 3}, nil, &hooks{})
 		clients, _ := s.join(members, refs)
 		require.NoError(t, group.Write(reactor.Shared([]byte("to all")), nil))
+		require.NoError(t, group.Write(reactor.Shared([]byte(", again")), nil))
 		for _, cl := range clients {
-			cl.expect("to all")
+			cl.expect("to all, again")
 		}
 	})
 }
