@@ -244,6 +244,11 @@ func TestGroupMembership(t *testing.T) {
 			require.EqualError(t, other.Add(c), "reactor: a group has the connections of one reactor, this is another's")
 			other.Remove(c)
 		})
+		socket := dialed(t, s.Reactor, "udp", "127.0.0.1:9", newDialedHooks(), nil)
+		do(t, socket, func(c *reactor.Conn) {
+			require.EqualError(t, group.Add(c), "reactor: a group has stream connections only, this stands for a peer of datagrams")
+			group.Remove(c)
+		})
 		ended := make(chan error, 1)
 		require.NoError(t, to[5].Do(func(c *reactor.Conn, _ error) { ended <- group.Add(c) }))
 		require.ErrorIs(t, receive(t, ended), net.ErrClosed)
