@@ -72,12 +72,14 @@ func (r *Reactor) NewGroup() *Group {
 
 // Add makes c a member until Remove or its end: it gets the messages that are written after Add has returned, and
 // perhaps some written just before. Adding twice is adding once. It may be called in the accept func. It fails with
-// net.ErrClosed if c has ended, and if c is another reactor's. On c's loop only.
+// net.ErrClosed if c has ended, and if c is another reactor's or no stream. On c's loop only.
 func (g *Group) Add(c *Conn) error {
 	c.assertOnLoop()
 	switch {
 	case c.loop.r != g.reactor:
 		return errors.New("reactor: a group has the connections of one reactor, this is another's")
+	case c.peer() != nil:
+		return errors.New("reactor: a group has stream connections only, this stands for a peer of datagrams")
 	case c.phase != phaseOpen:
 		return net.ErrClosed
 	}
@@ -157,17 +159,17 @@ func (p *groupPart) post() {
 	}
 }
 
-// deliver gives what waits to the members; a bounded amount, the rest has another turn. Each member is a step of its
-// own, in which missed may panic or end the goroutine: then the rest has another turn, too.
+// deliver gives what waits to the members, to so many in one turn. Each member is a step of its own, in which missed may
+// panic or end the goroutine: then the rest has another turn, too.
 func (p *groupPart) deliver(_ *Conn, ended error) {
 	defer p.delivered()
 	if ended != nil {
 		p.end = p.next
 		return
 	}
-	for budget := maxTasksPerTurn * writesPerTask; budget > 0 && p.begin(); budget -= p.end * len(p.batch) {
+	for budget := maxTasksPerTurn; budget > 0 && p.begin(); {
 		p.loop.batch = p.batch
-		for p.next < p.end {
+		for ; p.next < p.end && budget > 0; budget-- {
 			c := p.members[p.next]
 			p.next++
 			if c != nil {

@@ -103,13 +103,14 @@ func TestGroupOrder(t *testing.T) {
 
 // A message is one task of each loop, however many members there are.
 func TestGroupNeedsOneTask(t *testing.T) {
-	const members = 200
+	const members = 600 // more than have their turn at once
 	forEachTransport(t, func(t *testing.T, tr transport) {
 		s, group, refs := tr.serveGroup(t, reactor.Options{MailboxLimit: 3}, nil, &hooks{})
 		clients, _ := s.join(members, refs)
 		require.NoError(t, group.Write(reactor.Shared([]byte("to all")), nil))
+		require.NoError(t, group.Write(reactor.Shared([]byte(", again")), nil))
 		for _, cl := range clients {
-			cl.expect("to all")
+			cl.expect("to all, again")
 		}
 	})
 }
@@ -242,6 +243,11 @@ func TestGroupMembership(t *testing.T) {
 		do(t, to[0], func(c *reactor.Conn) {
 			require.EqualError(t, other.Add(c), "reactor: a group has the connections of one reactor, this is another's")
 			other.Remove(c)
+		})
+		socket := dialed(t, s.Reactor, "udp", "127.0.0.1:9", newDialedHooks(), nil)
+		do(t, socket, func(c *reactor.Conn) {
+			require.EqualError(t, group.Add(c), "reactor: a group has stream connections only, this stands for a peer of datagrams")
+			group.Remove(c)
 		})
 		ended := make(chan error, 1)
 		require.NoError(t, to[5].Do(func(c *reactor.Conn, _ error) { ended <- group.Add(c) }))

@@ -290,7 +290,7 @@ func (r *Reactor) ListenFiles(files []*os.File, accept AcceptFunc, o *StreamOpti
 // prepare does for a socket that was made elsewhere what listenFD and listenUnix do for their own.
 func (lis *Listener) prepare(fd int) error {
 	if lis.network == "tcp" {
-		for _, option := range lis.opts.tcpOptions() {
+		for _, option := range append(lis.opts.listenOptions(), lis.opts.tcpOptions()...) {
 			if err := option.SetSockOpt(fd, option.Opt); err != nil {
 				return err
 			}
@@ -314,7 +314,7 @@ func (r *Reactor) ListenPacketFiles(files []*os.File, h PacketHandler, o *Packet
 	if h == nil {
 		return nil, errors.New("reactor: ListenPacketFiles without a handler")
 	}
-	opts, err := o.resolve()
+	opts, err := o.resolveFor(h)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -202,6 +203,8 @@ func TestListenFilesRefuses(t *testing.T) {
 	}
 	_, err = s.ListenFiles([]*os.File{fileOf(t, listening)}, nil, nil)
 	require.EqualError(t, err, "reactor: ListenFiles without an accept func")
+	_, err = s.ListenPacketFiles([]*os.File{fileOf(t, udp.(*net.UDPConn))}, handler, &reactor.PacketOptions{Local: netip.MustParseAddrPort("127.0.0.1:0")})
+	require.EqualError(t, err, "reactor: Local is 127.0.0.1:0, must be the zero value for ListenPacket")
 	_, err = s.ListenPacketFiles([]*os.File{fileOf(t, listening)}, nil, nil)
 	require.EqualError(t, err, "reactor: ListenPacketFiles without a handler")
 	require.NoError(t, s.Close())
@@ -215,7 +218,7 @@ const roleVariable = "QUARTET_TEST_ROLE"
 // successor is a command that runs TestSuccessor in one of its roles.
 func successor(role string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestSuccessor$", "-test.timeout=60s")
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	return cmd
 }

@@ -137,13 +137,7 @@ func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *Pack
 	if h == nil {
 		return nil, errors.New("reactor: ListenPacket without a handler")
 	}
-	opts, err := o.resolve()
-	if h, ok := h.(*sessions); ok && err == nil {
-		err = h.err
-	}
-	if err == nil && opts.Local.IsValid() {
-		err = fmt.Errorf("reactor: Local is %v, must be the zero value for ListenPacket", opts.Local)
-	}
+	opts, err := o.resolveFor(h)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +155,18 @@ func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *Pack
 		return nil, listenError(network, address, err)
 	}
 	return lis, nil
+}
+
+// resolveFor is resolve for a listener with that handler.
+func (o *PacketOptions) resolveFor(h PacketHandler) (PacketOptions, error) {
+	opts, err := o.resolve()
+	if h, ok := h.(*sessions); ok && err == nil {
+		err = h.err
+	}
+	if err == nil && opts.Local.IsValid() {
+		err = fmt.Errorf("reactor: Local is %v, must be the zero value for ListenPacket", opts.Local)
+	}
+	return opts, err
 }
 
 func newPacketListener(r *Reactor, network string, addr net.Addr) *Listener {

@@ -142,8 +142,8 @@ func (r *Reactor) beginShutdown() bool {
 	return true
 }
 
-// NumConns returns how many stream connections are open, those included that are on their way to their loop or still
-// in their handler's Close. Those that only linger are not.
+// NumConns returns how many accepted connections are open, those included that are on their way to their loop or still
+// in their handler's Close; not those that only linger, and none that was dialled or adopted.
 func (r *Reactor) NumConns() int { return int(r.conns.Load()) }
 
 // Lookup finds the open connection with that 4-tuple; if there is none, the Session or the socket of DialPacket.

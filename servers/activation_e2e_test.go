@@ -39,7 +39,7 @@ func TestSystemdSocketActivate(t *testing.T) {
 			t.Cleanup(s.cleanup)
 			s.logs("Listening on")
 			require.NoError(t, ask(test.network, address, "wake up"))
-			require.Equal(t, "listening "+test.network+" "+address+"\n", s.stdout.String())
+			eventually(t, func() bool { return s.stdout.String() == "listening "+test.network+" "+address+"\n" }, "one line for the socket")
 
 			c := &chain{server: s, last: s.cmd.Process.Pid}
 			c.replace(1)

@@ -160,27 +160,29 @@ func TestReplacedWithClients(t *testing.T) {
 // A successor that cannot serve leaves everything as it is, whatever it was that was wrong.
 func TestNoSuccessor(t *testing.T) {
 	t.Parallel()
-	program, err := os.ReadFile(binaries.program)
-	require.NoError(t, err)
-	path := filepath.Join(t.TempDir(), "servers")
-	install := func(content []byte) {
-		require.NoError(t, os.WriteFile(path+".new", content, 0o755))
-		require.NoError(t, os.Rename(path+".new", path))
+	dir := t.TempDir()
+	path := filepath.Join(dir, "servers")
+	require.NoError(t, os.Link(binaries.program, path))
+	for name, content := range map[string]string{ // now, for what was just written cannot always be run (ETXTBSY)
+		"failing":     "#!/bin/sh\nexit 3\n",
+		"none at all": "not a program",
+		"hanging":     "#!/bin/sh\nexec sleep 1000\n",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o755))
 	}
-	install(program)
+	replaceWith := func(name string) {
+		require.NoError(t, os.Rename(filepath.Join(dir, name), path))
+	}
 	socket := socketPath(t)
 	c := startChain(t, exec.Command(path), "echo", "-listen", "unix://"+socket)
-	for want, content := range map[string]string{
-		"exit status 3":     "#!/bin/sh\nexit 3\n",
-		"exec format error": "not a program",
-	} {
-		install([]byte(content))
+	for name, want := range map[string]string{"failing": "exit status 3", "none at all": "exec format error"} {
+		replaceWith(name)
 		require.NoError(t, syscall.Kill(c.last, syscall.SIGHUP))
 		c.logs("level=ERROR", "no successor, serving on", want)
 		require.Equal(t, "hello", string(c.ask([]byte("hello"))))
 	}
 	// Stopping does not wait for a successor that is still at it, nor leave it behind.
-	install([]byte("#!/bin/sh\nexec sleep 1000\n"))
+	replaceWith("hanging")
 	require.NoError(t, syscall.Kill(c.last, syscall.SIGHUP))
 	eventually(t, func() bool { return strings.Count(c.stderr.String(), "starting a successor") == 3 }, "the third successor")
 	c.stop()
