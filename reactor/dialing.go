@@ -244,14 +244,14 @@ func (ln *line) odd(err error) bool {
 // socket makes a socket and begins to connect it.
 func (d *dial) socket(to netip.AddrPort) (int, error) {
 	if d.origin.network == "unix" {
-		fd, _, err := socket.UnixSocket("unix", d.address, false, nil, nil)
+		fd, _, err := socket.UnixSocket("unix", d.address, false, d.opts.Stream.connOptions("unix"), nil)
 		return fd, err
 	}
 	network, family := "tcp6", familyIPv6
 	if to.Addr().Is4() {
 		network, family = "tcp4", familyIPv4
 	}
-	options := d.opts.Stream.tcpOptions()
+	options := d.opts.Stream.connOptions(network)
 	if local := d.opts.Local; local != (netip.AddrPort{}) {
 		if !local.Addr().IsValid() {
 			local = netip.AddrPortFrom(unspecified(to.Addr()), local.Port())
