@@ -33,15 +33,16 @@ const (
 //	any --fail: no address left, deadline, context, Shutdown--> over: ConnectFunc(nil, err)
 type dial struct {
 	loop      *loop
-	origin    *origin // its addr is the one last tried
+	origin    *origin
 	connected ConnectFunc
-	ctx       context.Context // replaced by begin with one that ends with the dial
-	cancel    context.CancelFunc
+	ctx       context.Context    // the caller's; while resolving, one that ends with the dial too
+	cancel    context.CancelFunc // of that one
+	unwatch   func() bool        // stops waiting for the caller's
 	opts      DialOptions
 	address   string
 
 	deadline   int64 // when it fails
-	fallbackAt int64 // when the second line begins beside the first
+	fallbackAt int64 // when the second line begins beside the first, until it has begun
 	lines      [2]line
 	resolving  bool // the resolver has it
 	over       bool
@@ -62,7 +63,6 @@ type line struct {
 	backoff  time.Duration // how long the last wait for that was
 	oddities int
 	err      error // of the first address that failed
-	begun    bool
 	done     bool
 }
 
@@ -92,16 +92,13 @@ func (d *dial) begin() {
 		d.fail(net.ErrClosed)
 		return
 	}
-	outer := d.ctx
-	if err := outer.Err(); err != nil {
+	ctx := d.ctx
+	if err := ctx.Err(); err != nil {
 		d.fail(err)
 		return
 	}
-	d.ctx, d.cancel = context.WithCancel(outer)
-	if outer.Done() != nil {
-		stop := context.AfterFunc(outer, func() { _ = l.postLoop(func() { d.fail(outer.Err()) }) })
-		cancel := d.cancel
-		d.cancel = func() { stop(); cancel() }
+	if ctx.Done() != nil {
+		d.unwatch = context.AfterFunc(ctx, func() { _ = l.postLoop(func() { d.fail(ctx.Err()) }) })
 	}
 	if d.origin.network == "unix" {
 		if err := checkPath(d.address); err != nil {
@@ -118,6 +115,7 @@ func (d *dial) begin() {
 		d.connect(addrs)
 	default:
 		d.resolving = true
+		d.ctx, d.cancel = context.WithCancel(ctx)
 		l.r.resolver.add(d)
 		d.arm()
 	}
@@ -159,7 +157,6 @@ func (d *dial) connect(addrs []netip.AddrPort) {
 // advance tries the next addresses until an attempt is under way or has succeeded. A line at its end lets the other
 // begin; the second to get there ends the dial.
 func (ln *line) advance() {
-	ln.begun = true
 	for len(ln.addrs) > 0 {
 		ln.trying, ln.addrs = ln.addrs[0], ln.addrs[1:]
 		ln.until = ln.dial.share(len(ln.addrs) + 1)
@@ -171,7 +168,7 @@ func (ln *line) advance() {
 	ln.done, ln.until = true, never
 	first, second := &ln.dial.lines[0], &ln.dial.lines[1]
 	switch {
-	case !second.begun && !second.done:
+	case ln.dial.fallbackAt != never:
 		ln.dial.fallbackAt = never
 		second.advance()
 	case first.done && second.done:
@@ -407,6 +404,9 @@ func (d *dial) end() {
 		d.lines[i].stop()
 	}
 	heap.Remove(&d.loop.dials.heap, d.heapIndex)
+	if d.unwatch != nil {
+		d.unwatch()
+	}
 	if d.cancel != nil {
 		d.cancel()
 	}
