@@ -48,7 +48,7 @@ type dial struct {
 	over       bool
 
 	at        int64 // when to look again, at the latest
-	heapIndex int
+	heapIndex int32
 }
 
 // A line is the addresses of one family, or all; one of them is being tried, or none is left.
@@ -68,7 +68,7 @@ type line struct {
 
 // dials are those of one loop, and the sockets that they wait for.
 type dials struct {
-	heap  dialHeap
+	heap  schedule[*dial]
 	lines map[int]*line // by descriptor number
 }
 
@@ -373,7 +373,7 @@ func (d *dial) arm() {
 	for i := range d.lines {
 		d.at = min(d.at, d.lines[i].until, d.lines[i].again)
 	}
-	heap.Fix(&d.loop.dials.heap, d.heapIndex)
+	heap.Fix(&d.loop.dials.heap, int(d.heapIndex))
 	if d.at != never {
 		d.loop.deadlines.arm(d.loop, d.at)
 	}
@@ -403,7 +403,7 @@ func (d *dial) end() {
 	for i := range d.lines {
 		d.lines[i].stop()
 	}
-	heap.Remove(&d.loop.dials.heap, d.heapIndex)
+	heap.Remove(&d.loop.dials.heap, int(d.heapIndex))
 	if d.unwatch != nil {
 		d.unwatch()
 	}
@@ -436,33 +436,12 @@ func (l *loop) stopDials() {
 	}
 }
 
-// runDials looks at the dials for which it is time, and arms the timer for the next.
+// runDials looks at the dials for which it is time.
 func (l *loop) runDials(t int64) {
 	for h := &l.dials.heap; len(*h) > 0 && (*h)[0].at <= t; {
 		(*h)[0].expire(t)
 	}
 }
 
-// A dialHeap holds all dials of a loop, the next to look at first.
-type dialHeap []*dial
-
-func (h dialHeap) Len() int           { return len(h) }
-func (h dialHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h dialHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].heapIndex, h[j].heapIndex = i, j
-}
-
-func (h *dialHeap) Push(x any) {
-	d := x.(*dial)
-	d.heapIndex = len(*h)
-	*h = append(*h, d)
-}
-
-func (h *dialHeap) Pop() any {
-	last := len(*h) - 1
-	d := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return d
-}
+func (d *dial) before(other *dial) bool { return d.at < other.at }
+func (d *dial) place(i int32)           { d.heapIndex = i }
