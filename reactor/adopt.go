@@ -19,27 +19,28 @@ import (
 // Adopt takes over a connection of package net, a *net.TCPConn or a *net.UnixConn of network unix, and puts it on the
 // loop with the fewest connections. It works on a duplicate of the descriptor: if Adopt returns nil, conn is closed
 // and not to be used any more, and connected will be called exactly once, with an error (net.ErrClosed) only if the
-// loop ended first. If Adopt returns an error, conn is left as it was. The options apply to the connection, those of
-// the socket included; a linger time is set back. nil options are the defaults; Backlog and ReusePort are not looked
-// at. What counts and what finds the connection is as for Dial.
+// loop ended first. If Adopt returns an error, conn is still the caller's. The options apply to the connection, those of
+// the socket included, and a linger time is set back; nil options are the defaults, and what is for listeners there is
+// not looked at. What counts and what finds the connection is as for Dial.
 func (r *Reactor) Adopt(conn net.Conn, connected ConnectFunc, o *StreamOptions) error {
 	if connected == nil {
 		return errors.New("reactor: Adopt without a connect func")
 	}
-	opts, err := o.resolve()
-	if err != nil {
-		return err
-	}
 	sc, err := streamOf(conn)
 	if err != nil {
 		return fmt.Errorf("reactor: Adopt: %w", err)
+	}
+	network := conn.LocalAddr().Network()
+	opts, err := o.resolveFor(network)
+	if err != nil {
+		return err
 	}
 	fd, err := duplicate(sc)
 	if err != nil {
 		return fmt.Errorf("reactor: Adopt: %w", err)
 	}
 	from := &origin{
-		network: conn.LocalAddr().Network(), addr: conn.RemoteAddr(), opts: opts, dialled: true,
+		network: network, addr: conn.RemoteAddr(), opts: opts, dialled: true,
 		accept: func(c *Conn) (Handler, error) { return connected(c, nil) },
 	}
 	tuple, err := from.prepare(fd)
@@ -120,13 +121,13 @@ func (o *origin) prepare(fd int) (t FourTuple, err error) {
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{}); err != nil {
 		return t, os.NewSyscallError("setsockopt", err)
 	}
-	if o.network == "unix" {
-		return t, nil
-	}
-	for _, option := range o.opts.tcpOptions() {
+	for _, option := range o.opts.connOptions(o.network) {
 		if err := option.SetSockOpt(fd, option.Opt); err != nil {
 			return t, err
 		}
+	}
+	if o.network == "unix" {
+		return t, nil
 	}
 	return tupleOf(fd)
 }

@@ -44,7 +44,7 @@ type DialOptions struct {
 	// Resolver looks up host names. nil means net.DefaultResolver.
 	Resolver *net.Resolver
 
-	// Stream configures the connection. Its Backlog and ReusePort are not looked at.
+	// Stream configures the connection. What is for listeners there is not looked at.
 	Stream *StreamOptions
 }
 
@@ -65,11 +65,9 @@ func (o *DialOptions) resolve(network string) (DialOptions, error) {
 	if r.Resolver == nil {
 		r.Resolver = net.DefaultResolver
 	}
-	stream, err := r.Stream.resolve()
-	if err != nil {
-		c.fail("Stream: %w", err)
+	if c.err == nil {
+		r.Stream, c.err = r.Stream.resolveFor(network)
 	}
-	r.Stream = stream
 	return r, c.err
 }
 
@@ -119,7 +117,7 @@ func (r *Reactor) dial(ctx context.Context, on func() *loop, network, address st
 		d.deadline = coarse(r.now()+int64(opts.Timeout), opts.Timeout)
 	}
 	if at, ok := ctx.Deadline(); ok {
-		d.deadline = min(d.deadline, r.now()+int64(time.Until(at)))
+		d.deadline = min(d.deadline, r.now()+int64(min(time.Until(at), maxDuration)))
 	}
 	if err := r.handDial(d, on); err != nil {
 		return d.opError(d.origin.addr, err)
@@ -142,7 +140,8 @@ func (r *Reactor) handDial(d *dial, on func() *loop) error {
 	d.loop.load.Add(1)
 	err := d.loop.postLoop(d.begin)
 	if err != nil {
-		d.leave()
+		d.loop.load.Add(-1)
+		r.dials.Add(-1)
 	}
 	return err
 }

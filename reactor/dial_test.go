@@ -232,6 +232,25 @@ func TestDialCancelled(t *testing.T) {
 	})
 }
 
+// An event is a hint: it may be about a socket that had the number before.
+func TestDialStaleEvent(t *testing.T) {
+	addr, _ := fullListener(t, "tcp")
+	accept, refs := accepted(reactor.DataFunc(echo))
+	s := transport{"tcp", 1}.serve(t, accept, nil)
+	cl := s.dial()
+	ref := receive(t, refs)
+	fn, calls := connected(&hooks{})
+	require.NoError(t, s.Dial(t.Context(), "tcp", addr.String(), fn, nil))
+	do(t, ref, func(c *reactor.Conn) {
+		for range 3 {
+			require.Equal(t, 1, c.PretendConnected())
+		}
+	})
+	require.Empty(t, calls)
+	cl.send("go on")
+	cl.expect("go on")
+}
+
 // A full backlog of a unix socket is waited for.
 func TestDialFullUnixBacklog(t *testing.T) {
 	for _, loops := range []int{1, 3} {
@@ -401,6 +420,7 @@ func TestDialMistakes(t *testing.T) {
 		{"tcp", never, &reactor.DialOptions{FallbackDelay: -time.Second}, "reactor: FallbackDelay is -1s, must be positive"},
 		{"unix", never, &reactor.DialOptions{Local: local}, "reactor: Local is 127.0.0.1:0, is for tcp only"},
 		{"tcp", never, &reactor.DialOptions{Stream: &reactor.StreamOptions{HighWater: -1}}, "HighWater is -1 and LowWater 0"},
+		{"unix", never, &reactor.DialOptions{Stream: &reactor.StreamOptions{UserTimeout: time.Second}}, "reactor: UserTimeout is for tcp"},
 	} {
 		require.ErrorContains(t, s.Dial(t.Context(), row.network, "127.0.0.1:1", row.fn, row.opts), row.want)
 	}

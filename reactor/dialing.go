@@ -33,21 +33,22 @@ const (
 //	any --fail: no address left, deadline, context, Shutdown--> over: ConnectFunc(nil, err)
 type dial struct {
 	loop      *loop
-	origin    *origin // its addr is the one last tried
+	origin    *origin
 	connected ConnectFunc
-	ctx       context.Context // replaced by begin with one that ends with the dial
-	cancel    context.CancelFunc
+	ctx       context.Context    // the caller's; while resolving, one that ends with the dial too
+	cancel    context.CancelFunc // of that one
+	unwatch   func() bool        // stops waiting for the caller's
 	opts      DialOptions
 	address   string
 
 	deadline   int64 // when it fails
-	fallbackAt int64 // when the second line begins beside the first
+	fallbackAt int64 // when the second line begins beside the first, until it has begun
 	lines      [2]line
 	resolving  bool // the resolver has it
 	over       bool
 
 	at        int64 // when to look again, at the latest
-	heapIndex int
+	heapIndex int32
 }
 
 // A line is the addresses of one family, or all; one of them is being tried, or none is left.
@@ -62,13 +63,12 @@ type line struct {
 	backoff  time.Duration // how long the last wait for that was
 	oddities int
 	err      error // of the first address that failed
-	begun    bool
 	done     bool
 }
 
 // dials are those of one loop, and the sockets that they wait for.
 type dials struct {
-	heap  dialHeap
+	heap  schedule[*dial]
 	lines map[int]*line // by descriptor number
 }
 
@@ -92,16 +92,13 @@ func (d *dial) begin() {
 		d.fail(net.ErrClosed)
 		return
 	}
-	outer := d.ctx
-	if err := outer.Err(); err != nil {
+	ctx := d.ctx
+	if err := ctx.Err(); err != nil {
 		d.fail(err)
 		return
 	}
-	d.ctx, d.cancel = context.WithCancel(outer)
-	if outer.Done() != nil {
-		stop := context.AfterFunc(outer, func() { _ = l.postLoop(func() { d.fail(outer.Err()) }) })
-		cancel := d.cancel
-		d.cancel = func() { stop(); cancel() }
+	if ctx.Done() != nil {
+		d.unwatch = context.AfterFunc(ctx, func() { _ = l.postLoop(func() { d.fail(ctx.Err()) }) })
 	}
 	if d.origin.network == "unix" {
 		if err := checkPath(d.address); err != nil {
@@ -118,6 +115,7 @@ func (d *dial) begin() {
 		d.connect(addrs)
 	default:
 		d.resolving = true
+		d.ctx, d.cancel = context.WithCancel(ctx)
 		l.r.resolver.add(d)
 		d.arm()
 	}
@@ -159,7 +157,6 @@ func (d *dial) connect(addrs []netip.AddrPort) {
 // advance tries the next addresses until an attempt is under way or has succeeded. A line at its end lets the other
 // begin; the second to get there ends the dial.
 func (ln *line) advance() {
-	ln.begun = true
 	for len(ln.addrs) > 0 {
 		ln.trying, ln.addrs = ln.addrs[0], ln.addrs[1:]
 		ln.until = ln.dial.share(len(ln.addrs) + 1)
@@ -171,7 +168,7 @@ func (ln *line) advance() {
 	ln.done, ln.until = true, never
 	first, second := &ln.dial.lines[0], &ln.dial.lines[1]
 	switch {
-	case !second.begun && !second.done:
+	case ln.dial.fallbackAt != never:
 		ln.dial.fallbackAt = never
 		second.advance()
 	case first.done && second.done:
@@ -244,14 +241,14 @@ func (ln *line) odd(err error) bool {
 // socket makes a socket and begins to connect it.
 func (d *dial) socket(to netip.AddrPort) (int, error) {
 	if d.origin.network == "unix" {
-		fd, _, err := socket.UnixSocket("unix", d.address, false, nil, nil)
+		fd, _, err := socket.UnixSocket("unix", d.address, false, d.opts.Stream.connOptions("unix"), nil)
 		return fd, err
 	}
 	network, family := "tcp6", familyIPv6
 	if to.Addr().Is4() {
 		network, family = "tcp4", familyIPv4
 	}
-	options := d.opts.Stream.tcpOptions()
+	options := d.opts.Stream.connOptions(network)
 	if local := d.opts.Local; local != (netip.AddrPort{}) {
 		if !local.Addr().IsValid() {
 			local = netip.AddrPortFrom(unspecified(to.Addr()), local.Port())
@@ -376,7 +373,7 @@ func (d *dial) arm() {
 	for i := range d.lines {
 		d.at = min(d.at, d.lines[i].until, d.lines[i].again)
 	}
-	heap.Fix(&d.loop.dials.heap, d.heapIndex)
+	heap.Fix(&d.loop.dials.heap, int(d.heapIndex))
 	if d.at != never {
 		d.loop.deadlines.arm(d.loop, d.at)
 	}
@@ -406,7 +403,10 @@ func (d *dial) end() {
 	for i := range d.lines {
 		d.lines[i].stop()
 	}
-	heap.Remove(&d.loop.dials.heap, d.heapIndex)
+	heap.Remove(&d.loop.dials.heap, int(d.heapIndex))
+	if d.unwatch != nil {
+		d.unwatch()
+	}
 	if d.cancel != nil {
 		d.cancel()
 	}
@@ -436,33 +436,12 @@ func (l *loop) stopDials() {
 	}
 }
 
-// runDials looks at the dials for which it is time, and arms the timer for the next.
+// runDials looks at the dials for which it is time.
 func (l *loop) runDials(t int64) {
 	for h := &l.dials.heap; len(*h) > 0 && (*h)[0].at <= t; {
 		(*h)[0].expire(t)
 	}
 }
 
-// A dialHeap holds all dials of a loop, the next to look at first.
-type dialHeap []*dial
-
-func (h dialHeap) Len() int           { return len(h) }
-func (h dialHeap) Less(i, j int) bool { return h[i].at < h[j].at }
-func (h dialHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].heapIndex, h[j].heapIndex = i, j
-}
-
-func (h *dialHeap) Push(x any) {
-	d := x.(*dial)
-	d.heapIndex = len(*h)
-	*h = append(*h, d)
-}
-
-func (h *dialHeap) Pop() any {
-	last := len(*h) - 1
-	d := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return d
-}
+func (d *dial) before(other *dial) bool { return d.at < other.at }
+func (d *dial) place(i int32)           { d.heapIndex = i }

@@ -49,7 +49,7 @@ type loop struct {
 	ringing   atomic.Bool   // the waker is readable, or about to be
 	rung      atomic.Bool   // the clock has
 	room      atomic.Bool   // a descriptor or a place under MaxConns may have come free
-	load      atomic.Int32  // connections handed to this loop and not ended
+	load      atomic.Int32  // connections handed to this loop and not ended, dials included
 	lingering atomic.Int32  // connections that only linger
 	goid      atomic.Uint64 // the loop's goroutine
 	done      chan struct{} // closed when the loop has ended

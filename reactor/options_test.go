@@ -28,6 +28,7 @@ func TestOptions(t *testing.T) {
 		{reactor.Options{Loops: -1}, "reactor: Loops is -1, must be 0 to 1024"},
 		{reactor.Options{Loops: 1025}, "reactor: Loops is 1025, must be 0 to 1024"},
 		{reactor.Options{MaxConns: -2}, "reactor: MaxConns is -2, must be positive, 0 for the default or -1 for none"},
+		{reactor.Options{MaxDials: -2}, "reactor: MaxDials is -2, must be positive, 0 for the default or -1 for none"},
 		{reactor.Options{MaxBuffered: -2}, "reactor: MaxBuffered is -2, must be positive, 0 for the default or -1 for none"},
 		{reactor.Options{MailboxLimit: -1}, "reactor: MailboxLimit is -1, must not be negative"},
 		{reactor.Options{DrainTimeout: -2}, "reactor: DrainTimeout is -2ns, must be positive, 0 for the default or -1 for none"},

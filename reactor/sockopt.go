@@ -44,6 +44,17 @@ func (o *StreamOptions) tcpOptions() []socket.Option[int] {
 	return options
 }
 
+// connOptions are those of a connection that no listener gives them to.
+func (o *StreamOptions) connOptions(network string) []socket.Option[int] {
+	switch {
+	case network != "unix":
+		return o.tcpOptions()
+	case o.SendBuffer > 0:
+		return []socket.Option[int]{o.sendBuffer()}
+	}
+	return nil
+}
+
 // listenOptions are those that only a listening TCP socket has.
 func (o *StreamOptions) listenOptions() []socket.Option[int] {
 	options := []socket.Option[int]{sockopt("SO_REUSEADDR", func(fd int) error { return socket.SetReuseAddr(fd, 1) })}
@@ -56,28 +67,49 @@ func (o *StreamOptions) listenOptions() []socket.Option[int] {
 	return options
 }
 
-// checkUnix says which option is none of a unix socket.
-func (o *StreamOptions) checkUnix() error {
+// checkUnixListener says which option is none of a listening unix socket.
+func (o *StreamOptions) checkUnixListener() error {
 	name := ""
 	switch {
 	case o.ReusePort:
 		name = "ReusePort"
-	case o.UserTimeout > 0:
-		name = "UserTimeout"
 	case o.FastOpen > 0:
 		name = "FastOpen"
 	case o.DeferAccept > 0:
 		name = "DeferAccept"
-	case o.BindToDevice != "":
-		name = "BindToDevice"
 	case o.MaxPerPeer != math.MaxInt:
 		return errors.New("MaxPerPeer is for tcp: the peers of unix sockets have no addresses")
+	default:
+		return o.checkUnix()
+	}
+	return errors.New(name + " is for tcp")
+}
+
+// checkUnix says which option is none of a unix connection.
+func (o *StreamOptions) checkUnix() error {
+	name := ""
+	switch {
+	case o.UserTimeout > 0:
+		name = "UserTimeout"
+	case o.BindToDevice != "":
+		name = "BindToDevice"
 	case o.RecvBuffer > 0:
 		return errors.New("RecvBuffer is for tcp: of two unix sockets the sender's SendBuffer counts")
 	default:
 		return nil
 	}
 	return errors.New(name + " is for tcp")
+}
+
+// resolveFor is resolve for a connection that is not a listener's.
+func (o *StreamOptions) resolveFor(network string) (*StreamOptions, error) {
+	r, err := o.resolve()
+	if err == nil && network == "unix" {
+		if err = r.checkUnix(); err != nil {
+			err = fmt.Errorf("reactor: %w", err)
+		}
+	}
+	return r, err
 }
 
 func (o *StreamOptions) noDelay() socket.Option[int] {

@@ -159,7 +159,7 @@ func (l *loop) runTimers() {
 type schedule[E scheduled[E]] []E
 
 type scheduled[E any] interface {
-	*Conn | *Timer
+	*Conn | *Timer | *dial
 	before(other E) bool
 	place(i int32) // -1 for none
 }
