@@ -21,3 +21,7 @@ func wantControl(int, family, bool) error { return nil }
 func (*Datagram) control([]byte) (drops uint32, told bool) { return 0, false }
 
 func (*control) putSource(netip.Addr) int { return 0 }
+
+func (*control) putSegment(int, int) int { return 0 }
+
+func wantOffload(int, bool, bool) (gro, gso bool) { return false, false }
