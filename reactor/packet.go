@@ -168,7 +168,7 @@ func (o *PacketOptions) resolveFor(h PacketHandler) (PacketOptions, error) {
 	if h, ok := h.(*sessions); ok && err == nil {
 		err = h.err
 	}
-	if err == nil && opts.Local.IsValid() {
+	if err == nil && opts.Local != (netip.AddrPort{}) {
 		err = fmt.Errorf("reactor: Local is %v, must be the zero value for ListenPacket", opts.Local)
 	}
 	return opts, err
@@ -199,7 +199,7 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 		if i > 0 {
 			continue
 		}
-		lis.local, lis.grant = s.local, s.grant
+		lis.local = s.local
 		lis.addr = net.UDPAddrFromAddrPort(s.local)
 		address = s.local.String()
 		if s.family == familyIPv4 {
@@ -219,6 +219,7 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 func (lis *Listener) addPacketConn(l *loop, s *PacketConn, h PacketHandler) {
 	s.loop = l
 	s.handle(h)
+	lis.grant = s.grant
 	lis.sockets = append(lis.sockets, s)
 	lis.loops = append(lis.loops, l)
 }
@@ -262,6 +263,9 @@ func (lis *Listener) newPacketConn(fd int, opts PacketOptions) (*PacketConn, err
 		}
 	}
 	err = wantControl(fd, s.family, all)
+	if err == nil {
+		err = opts.setMulticast(fd, s.family)
+	}
 	if err == nil {
 		s.grant.GRO, s.grant.GSO = wantOffload(fd, opts.GRO, opts.GSO)
 		s.grant.RecvBuffer, s.grant.SendBuffer, err = s.buffers()

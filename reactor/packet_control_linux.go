@@ -25,7 +25,8 @@ func (c *control) base() *byte   { return (*byte)(unsafe.Pointer(c)) }
 func (c *control) bytes() []byte { return unsafe.Slice(c.base(), unsafe.Sizeof(*c)) }
 
 // wantControl asks the kernel for the messages: the address only of a socket of all interfaces, others know it. An
-// IPv6 socket gets that of IPv4 datagrams both ways; IP_PKTINFO knows more, see Datagram.control.
+// IPv6 socket gets that of IPv4 datagrams both ways; IP_PKTINFO knows more, see Datagram.control. What other sockets of
+// the machine joined groups for is kept away.
 func wantControl(fd int, f family, all bool) error {
 	err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
 	if err == nil && all && f != familyIPv4 {
@@ -34,7 +35,18 @@ func wantControl(fd int, f family, all bool) error {
 	if err == nil && all && f != familyIPv6 {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 	}
+	if err == nil && f != familyIPv6 {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0)
+	}
+	if f != familyIPv4 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0) // since Linux 4.20
+	}
 	return os.NewSyscallError("setsockopt", err)
+}
+
+// setGroup4 sets an option that takes a group and an interface.
+func setGroup4(fd, option int, group [4]byte, ifIndex int) error {
+	return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, option, &unix.IPMreqn{Multiaddr: group, Ifindex: int32(ifIndex)})
 }
 
 // control fills d from the messages of b, which is aligned.
@@ -110,10 +122,14 @@ func (c *control) header(used int, level, kind int32, size int) unsafe.Pointer {
 	return unsafe.Add(at, unix.CmsgLen(0))
 }
 
-// wantOffload turns GRO on and says of each whether it was asked for and the kernel has it: UDP_GRO since Linux 5.0,
+// wantOffload turns GRO on or off and says of each whether it was asked for and the kernel has it: UDP_GRO since Linux 5.0,
 // UDP_SEGMENT since 4.18.
 func wantOffload(fd int, gro, gso bool) (bool, bool) {
-	gro = gro && unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1) == nil
+	on := 0 // a socket that was handed over may have it on
+	if gro {
+		on = 1
+	}
+	gro = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, on) == nil && gro
 	if gso {
 		_, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
 		gso = err == nil

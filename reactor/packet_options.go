@@ -28,6 +28,17 @@ type PacketOptions struct {
 	// Broadcast permits sending to broadcast addresses (SO_BROADCAST, socket(7)).
 	Broadcast bool
 
+	// MulticastHops is how many networks what is sent to a multicast group may cross, 1 to 255 (IP_MULTICAST_TTL,
+	// IPV6_MULTICAST_HOPS). 0 means 1, the system's default: the local network.
+	MulticastHops int
+
+	// MulticastInterface is the number of the interface by which it leaves (net.Interface's Index; IP_MULTICAST_IF,
+	// IPV6_MULTICAST_IF). 0 lets the system choose.
+	MulticastInterface int
+
+	// NoMulticastLoop keeps it from members of the group on this machine (IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP).
+	NoMulticastLoop bool
+
 	// GRO has the kernel coalesce what it receives, GSO segment what is sent (UDP_GRO, UDP_SEGMENT, udp(7)), which
 	// spares much of the cost of many datagrams between the same two addresses: with GSO those of one size that are
 	// sent to one receiver in a row leave together. Handlers notice nothing, but that appending to a Payload may
@@ -76,6 +87,12 @@ func (o *PacketOptions) resolve() (PacketOptions, error) {
 	}
 	if r.MaxQueued < 0 || r.MaxQueued > maxSocketBuffer {
 		c.fail("MaxQueued is %d, must be 0 to %d", r.MaxQueued, maxSocketBuffer)
+	}
+	if r.MulticastHops < 0 || r.MulticastHops > 255 {
+		c.fail("MulticastHops is %d, must be 0 to 255", r.MulticastHops)
+	}
+	if r.MulticastInterface < 0 {
+		c.fail("MulticastInterface is %d, must not be negative", r.MulticastInterface)
 	}
 	if r.GRO && r.MaxDatagram != DefaultMaxDatagram {
 		c.fail("MaxDatagram is %d, must be 0 or %d with GRO", r.MaxDatagram, DefaultMaxDatagram)
