@@ -379,7 +379,8 @@ func (lis *Listener) Granted() PacketGrant { return lis.grant }
 //
 // An error is a *net.OpError: EMSGSIZE for more than the 65,507 bytes that IPv4 carries or the 65,527 of IPv6,
 // EAFNOSUPPORT for an address that the socket does not speak, EDESTADDRREQ for none, all of them at once;
-// ErrOverflow at MaxQueued, which is no *net.OpError, EISCONN on a socket of DialPacket for another address than RemoteAddr, net.ErrClosed after Close.
+// EISCONN on a socket of DialPacket for another address than RemoteAddr, net.ErrClosed after Close. At MaxQueued it is
+// ErrOverflow itself.
 func (s *PacketConn) Send(p []byte, from, to netip.AddrPort) error {
 	return s.send(p, from.Addr(), to)
 }
