@@ -176,6 +176,20 @@ func burst(n, size int, then chan<- error) reactor.PacketFunc {
 	}
 }
 
+// expectNumbered reads datagrams 0 to n-1 in this order. A few may be missing: a machine's networks share the queue in
+// front of their receivers (net.core.netdev_max_backlog), which may be full. What the reactor loses its counters tell.
+func (cl packetClient) expectNumbered(n int) {
+	cl.t.Helper()
+	missing := 0
+	for next := 0; next < n; {
+		got := int(binary.BigEndian.Uint32([]byte(cl.receive())))
+		require.GreaterOrEqual(cl.t, got, next)
+		missing += got - next
+		next = got + 1
+	}
+	require.LessOrEqual(cl.t, missing, n/10)
+}
+
 // Without a queue what the kernel has no room for is lost, told and counted.
 func TestPacketNoRoomDrops(t *testing.T) {
 	const many = 60
@@ -200,9 +214,7 @@ func TestPacketNoRoomDrops(t *testing.T) {
 	got := receive(t, stats)
 	require.EqualValues(t, many, got.Sent+got.Unsent)
 	require.EqualValues(t, got.Unsent, len(lost)+1)
-	for i := range got.Sent {
-		require.Equal(t, uint32(i), binary.BigEndian.Uint32([]byte(cl.receive())))
-	}
+	cl.expectNumbered(int(got.Sent))
 }
 
 // With one it waits its turn, and nothing is lost, whichever way it was sent.
@@ -211,11 +223,11 @@ func TestPacketNoRoomQueues(t *testing.T) {
 	for _, gso := range []bool{false, true} {
 		t.Run(fmt.Sprint("gso=", gso), func(t *testing.T) {
 			s := start(t, reactor.Options{Loops: 1})
-			errs, unsent := make(chan error, 2), make(chan uint64, 2)
+			errs, stats := make(chan error, 2), make(chan reactor.PacketStats, 2)
 			vs := newConversations()
 			vs.datagram = func(_ *conversation, s *reactor.Session, d *reactor.Datagram) {
 				if string(d.Payload) == "count" {
-					unsent <- s.PacketConn().Stats().Unsent
+					stats <- s.PacketConn().Stats()
 					return
 				}
 				burst(many, 1000, errs)(s.PacketConn(), d)
@@ -232,11 +244,11 @@ func TestPacketNoRoomQueues(t *testing.T) {
 				_, err := c.Write(last)
 				require.NoError(t, err)
 			})
-			for i := range many + 2 {
-				require.Equal(t, uint32(i), binary.BigEndian.Uint32([]byte(cl.receive())))
-			}
+			cl.expectNumbered(many + 2)
 			cl.send("count")
-			require.Zero(t, receive(t, unsent))
+			got := receive(t, stats)
+			require.EqualValues(t, many+2, got.Sent)
+			require.Zero(t, got.Unsent)
 		})
 	}
 }
@@ -257,9 +269,7 @@ func TestPacketQueueOverflows(t *testing.T) {
 	}), reactor.PacketOptions{MaxQueued: 20000})
 	cl.send("go")
 	require.Equal(t, reactor.ErrOverflow, receive(t, errs))
-	for i := range receive(t, taken) {
-		require.Equal(t, uint32(i), binary.BigEndian.Uint32([]byte(cl.receive())))
-	}
+	cl.expectNumbered(receive(t, taken))
 }
 
 // Shutdown has the queue leave; at the end of its patience the rest is lost, and logged.
@@ -279,9 +289,7 @@ func TestPacketQueueAtShutdown(t *testing.T) {
 			}
 			require.NoError(t, s.Shutdown(ctx))
 			if patient {
-				for i := range many {
-					require.Equal(t, uint32(i), binary.BigEndian.Uint32([]byte(cl.receive())))
-				}
+				cl.expectNumbered(many)
 			} else {
 				require.True(t, s.Log.has("queued datagrams lost"))
 			}
