@@ -187,3 +187,37 @@ func BenchmarkBroadcast(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPacketEcho is 16 datagrams of 64 bytes and their answers for each operation, plain and in a session.
+func BenchmarkPacketEcho(b *testing.B) {
+	session := newConversations()
+	session.datagram = func(_ *conversation, s *reactor.Session, d *reactor.Datagram) { _, _ = s.Write(d.Payload) }
+	for _, row := range []struct {
+		name    string
+		handler reactor.PacketHandler
+		opts    reactor.PacketOptions
+	}{
+		{"plain", packetEcho, reactor.PacketOptions{}},
+		{"session", reactor.Sessions(session.begin, nil), reactor.PacketOptions{}},
+		{"offload", packetEcho, reactor.PacketOptions{GRO: true, GSO: true}},
+	} {
+		b.Run(row.name, func(b *testing.B) {
+			s := servePacket(b, "udp", "127.0.0.1:0", row.handler, &row.opts)
+			cl := dialPacket(b, s.Listener, "127.0.0.1")
+			p, got := pattern(64), make([]byte, 128)
+			b.ReportAllocs()
+			for b.Loop() {
+				for range 16 {
+					if _, err := cl.Write(p); err != nil {
+						b.Fatal(err)
+					}
+				}
+				for range 16 {
+					if _, err := cl.Read(got); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}

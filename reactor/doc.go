@@ -58,5 +58,8 @@
 // loop.go the turn, mailbox.go, wake_*.go, timer.go and clock.go what wakes it. A connection: life.go draws and walks its
 // states, input.go and buffer.go read, output.go writes, pressure.go is the bound on all of them. Then accept.go and
 // limits.go, dialing.go and resolve.go, drain.go for the end and handover.go for a successor, registry.go for finding
-// connections, packet_conn.go for datagrams, and sys_*.go and packet_linux.go for the system calls of the hot path.
+// connections. Datagrams: packet_conn.go sends and receives batches, packet_offload.go several datagrams as one,
+// packet_queue.go keeps what the kernel has no room for, packet_dial.go connects, packet_session.go remembers senders,
+// packet_peer.go is what Ref and Lookup know of both, packet_multicast.go joins groups. The system calls of the hot path
+// are in sys_*.go and packet_linux.go.
 package reactor

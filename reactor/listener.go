@@ -28,6 +28,7 @@ type Listener struct {
 	local   netip.AddrPort // of addr, for streams and datagrams over IP
 	file    *socketFile    // of a unix listener with a path
 	unlink  atomic.Bool    // file is to be removed with the listener
+	grant   PacketGrant    // of datagram sockets
 
 	mu       sync.Mutex // held while a socket is closed, and while Files looks at them
 	sockets  []source

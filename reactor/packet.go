@@ -70,8 +70,9 @@ type Datagram struct {
 	// Truncated says that Payload is only the first MaxDatagram bytes of a longer datagram.
 	Truncated bool
 
-	conn   *PacketConn
-	source netip.Addr // where an answer leaves from; invalid lets the kernel choose
+	conn    *PacketConn
+	source  netip.Addr // where an answer leaves from; invalid lets the kernel choose
+	segment int        // bytes of each datagram that Payload holds, of several received as one; else 0
 }
 
 // Reply sends p to From as Send does, from the address that was asked; if that was a multicast or broadcast
@@ -91,7 +92,11 @@ type PacketConn struct {
 	sessions sessionList
 	fd       int // -1 once closed
 	family   family
-	closing  bool // Close was called
+	watched  interest
+	closing  bool       // Close was called
+	ending   bool       // to be closed once queue is empty
+	queue    *sendQueue // what the kernel had no room for; nil if nothing
+	grant    PacketGrant
 	stats    PacketStats
 	drops    uint32 // the kernel's count, as last told
 	timers   *Timer // the first of those pending
@@ -163,7 +168,7 @@ func (o *PacketOptions) resolveFor(h PacketHandler) (PacketOptions, error) {
 	if h, ok := h.(*sessions); ok && err == nil {
 		err = h.err
 	}
-	if err == nil && opts.Local.IsValid() {
+	if err == nil && opts.Local != (netip.AddrPort{}) {
 		err = fmt.Errorf("reactor: Local is %v, must be the zero value for ListenPacket", opts.Local)
 	}
 	return opts, err
@@ -214,6 +219,7 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 func (lis *Listener) addPacketConn(l *loop, s *PacketConn, h PacketHandler) {
 	s.loop = l
 	s.handle(h)
+	lis.grant = s.grant
 	lis.sockets = append(lis.sockets, s)
 	lis.loops = append(lis.loops, l)
 }
@@ -256,7 +262,15 @@ func (lis *Listener) newPacketConn(fd int, opts PacketOptions) (*PacketConn, err
 			s.family = familyBoth
 		}
 	}
-	return s, wantControl(fd, s.family, all)
+	err = wantControl(fd, s.family, all)
+	if err == nil {
+		err = opts.setMulticast(fd, s.family)
+	}
+	if err == nil {
+		s.grant.GRO, s.grant.GSO = wantOffload(fd, opts.GRO, opts.GSO)
+		s.grant.RecvBuffer, s.grant.SendBuffer, err = s.buffers()
+	}
+	return s, err
 }
 
 // socketOptions are what the options ask of a socket.
@@ -319,7 +333,7 @@ func (s *PacketConn) Close() error {
 		return s.listener.Close()
 	}
 	s.closing = true
-	return s.loop.postLoop(s.closeFD)
+	return s.loop.postLoop(s.finish)
 }
 
 // Stats returns the socket's counters.
@@ -335,23 +349,38 @@ func (s *PacketConn) Buffers() (receive, send int, err error) {
 	if s.fd < 0 {
 		return 0, 0, net.ErrClosed
 	}
+	return s.buffers()
+}
+
+func (s *PacketConn) buffers() (receive, send int, err error) {
 	if receive, err = unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil {
 		send, err = unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	}
 	return receive, send, os.NewSyscallError("getsockopt", err)
 }
 
+// Granted returns what the system granted when the socket was made. GSO is false, too, once a device has refused it.
+func (s *PacketConn) Granted() PacketGrant {
+	s.assertOnLoop()
+	return s.grant
+}
+
+// Granted returns what the system granted each socket of a listener of datagrams, the zero value for streams. Any
+// goroutine may call it.
+func (lis *Listener) Granted() PacketGrant { return lis.grant }
+
 // Send sends p to an address, from one of the machine's (its port is ignored, it is always the socket's); the zero
 // value or an unspecified address lets the kernel choose. p is not kept and Send never blocks.
 //
 // While the handler of s runs, what it sends gathers. It leaves when the datagrams that came together are handled,
 // or before that when it passes 64 datagrams or 128 KiB. nil means taken then, no more: what the kernel refuses is
-// lost, for want of room in its send buffer too, and SendErrorHandler and PacketStats tell. Called elsewhere on
-// the loop, Send sends at once and returns what the kernel says.
+// lost, and SendErrorHandler and PacketStats tell; what it refuses for want of room in its send buffer is kept under
+// PacketOptions.MaxQueued. Called elsewhere on the loop, Send sends at once and returns what the kernel says.
 //
 // An error is a *net.OpError: EMSGSIZE for more than the 65,507 bytes that IPv4 carries or the 65,527 of IPv6,
 // EAFNOSUPPORT for an address that the socket does not speak, EDESTADDRREQ for none, all of them at once;
-// EISCONN on a socket of DialPacket for another address than RemoteAddr, net.ErrClosed after Close.
+// EISCONN on a socket of DialPacket for another address than RemoteAddr, net.ErrClosed after Close. At MaxQueued it is
+// ErrOverflow itself.
 func (s *PacketConn) Send(p []byte, from, to netip.AddrPort) error {
 	return s.send(p, from.Addr(), to)
 }

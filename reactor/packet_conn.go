@@ -29,9 +29,10 @@ const (
 // packets is what the packet sockets of one loop share: buffers for one batch in and one out, and where the
 // running batch stands. The platform files add what their system calls need, and
 //
-//	receive(fd, max) (n, errno)      receives up to maxBatch datagrams, of each at most max bytes, without blocking
-//	describe(i, d) drops, told       fills d from the i-th of them; what the kernel dropped so far, if it told
-//	transmit(fd, f, out) (n, errno)  sends the first n of out; errno is why the first could not be sent, with n = 0
+//	receive(fd, max, count) (n, errno)  receives up to count datagrams, of each at most max bytes, without blocking
+//	describe(i, d) drops, told          fills d from the i-th of them; what the kernel dropped so far, if it told
+//	transmit(fd, f, gso, out) (n, errno)
+//	        sends the first n of out, segmented if gso says so; errno is why the first could not be sent, with n = 0
 type packets struct {
 	running *PacketConn // whose batch is being served, or whose posted datagrams gather
 	posting bool        // the latter
@@ -39,6 +40,8 @@ type packets struct {
 	got     int         // datagrams of the batch
 	next    int         // of these, the first not yet delivered
 	d       Datagram
+	whole   Datagram  // of which d is a segment, while there are more
+	rest    []byte    // these
 	arrived *Datagram // what a session is to be given
 	stamp   int64     // when the batch was, for sessions; 0 until one asks
 
@@ -46,6 +49,7 @@ type packets struct {
 	in     []byte     // maxBatch buffers, stride bytes apart
 	gather []byte     // payloads of out
 	out    []outgoing // sent by the handler and not yet given to the kernel
+	batch  []outgoing // scratch, of a queue
 
 	failures []failure // not yet told, of whichever socket
 	telling  bool      // SendError is running or has run last: what fails now is only counted
@@ -74,6 +78,7 @@ func (l *loop) packetRoom(limit int) {
 		l.packets = &packets{
 			gather:   make([]byte, 0, packetGatherSize),
 			out:      make([]outgoing, 0, maxBatch),
+			batch:    make([]outgoing, 0, maxBatch),
 			failures: make([]failure, 0, maxBatch),
 		}
 	}
@@ -90,18 +95,30 @@ func (p *packets) buffer(i int) []byte {
 
 func (s *PacketConn) descriptor() int { return s.fd }
 
-// due is when sessions will have idled.
+// due is when sessions will have idled, or the queue may be tried again.
 func (s *PacketConn) due() int64 {
-	if at := s.sessions.idleAt(); at != 0 {
+	at := s.idleAt()
+	if s.queue != nil && s.queue.again != 0 && (at == 0 || s.queue.again < at) {
+		at = s.queue.again
+	}
+	return at
+}
+
+func (s *PacketConn) idleAt() int64 {
+	if at := s.sessions.idleAt(); at != 0 && !s.ending {
 		return coarse(at, s.sessions.owner.opts.IdleTimeout)
 	}
 	return 0
 }
 
-// retry ends the sessions that have idled.
+// retry sends from the queue and ends the sessions that have idled.
 func (s *PacketConn) retry() {
 	l, t := s.loop, s.loop.clock.now()
-	if at := s.due(); s.fd >= 0 && at != 0 && at <= t {
+	if q := s.queue; q != nil && q.again != 0 && q.again <= t {
+		q.again = 0
+		s.ready()
+	}
+	if at := s.idleAt(); s.fd >= 0 && at != 0 && at <= t {
 		if s.receive() { // who waits in the socket has not idled
 			l.deadlines.arm(l, t+int64(time.Millisecond))
 			return
@@ -113,20 +130,29 @@ func (s *PacketConn) retry() {
 	}
 }
 
-// ready receives a batch and serves it. Level-triggered, what is left is reported again, after the other
-// descriptors had their turn.
-func (s *PacketConn) ready() { s.receive() }
+// ready sends what waits, receives a batch and serves it. Level-triggered, what is left is reported again, after the
+// other descriptors had their turn.
+func (s *PacketConn) ready() {
+	if p := s.loop.packets; s.queue != nil && s.queue.again == 0 && s.fd >= 0 {
+		s.loop.flushPosted()
+		p.telling = false
+		if s.sendQueued(); len(p.failures) > 0 {
+			s.tell()
+		}
+	}
+	s.receive()
+}
 
 // receive serves one batch and says whether there may be more.
 func (s *PacketConn) receive() bool {
-	if s.fd < 0 {
+	if s.fd < 0 || s.ending {
 		return false
 	}
 	s.loop.flushPosted()
 	p := s.loop.packets
 	p.stamp = 0
-	n, errno := p.receive(s.fd, s.opts.MaxDatagram)
-	more := n == maxBatch || errno != 0 && errno != unix.EAGAIN
+	n, errno := p.receive(s.fd, s.opts.MaxDatagram, s.batchSize())
+	more := n == s.batchSize() || errno != 0 && errno != unix.EAGAIN
 	if more && edgeTriggered {
 		_ = s.loop.postLoop(s.ready) // there is no second event for what is left
 	}
@@ -171,7 +197,7 @@ func (s *PacketConn) serve() {
 	p := s.loop.packets
 	p.running, p.ended = s, false
 	defer s.served()
-	for p.next < p.got {
+	for p.next < p.got || len(p.rest) > 0 {
 		s.deliver(p)
 		s.tellFailures(p)
 	}
@@ -203,13 +229,8 @@ func (s *PacketConn) served() {
 
 // deliver hands one datagram to the handler.
 func (s *PacketConn) deliver(p *packets) {
+	s.next(p)
 	d := &p.d
-	*d = Datagram{conn: s, To: s.local}
-	if drops, told := p.describe(p.next, d); told {
-		s.stats.Dropped += uint64(drops - s.drops)
-		s.drops = drops
-	}
-	p.next++
 	if s.closing || s.peer != nil && d.From != s.RemoteAddr() { // it came before the socket was connected
 		return
 	}
@@ -223,7 +244,7 @@ func (s *PacketConn) deliver(p *packets) {
 // send takes p, into what is gathered while the socket's batch is served, otherwise to the kernel.
 func (s *PacketConn) send(payload []byte, source netip.Addr, to netip.AddrPort) error {
 	s.assertOnLoop()
-	if s.fd < 0 || s.closing {
+	if s.fd < 0 || s.closing || s.ending {
 		return s.opError(to, net.ErrClosed)
 	}
 	source, to = source.Unmap(), netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
@@ -236,6 +257,9 @@ func (s *PacketConn) send(payload []byte, source netip.Addr, to netip.AddrPort) 
 	}
 	if errno != 0 {
 		return s.opError(to, os.NewSyscallError("sendmsg", errno))
+	}
+	if s.overflows() {
+		return ErrOverflow
 	}
 	if p := s.loop.packets; p.running != s || p.posting {
 		return s.sendNow(payload, source, to)
@@ -261,28 +285,17 @@ func (s *PacketConn) target(to netip.AddrPort) netip.AddrPort {
 	return to
 }
 
-// transmit gives the kernel what it takes of out. On a connected socket an error may be that of an earlier datagram,
-// which the call that told it has cleared; what fails in the same way twice is its own.
-func (s *PacketConn) transmit(out []outgoing) (int, unix.Errno) {
-	p := s.loop.packets
-	n, errno := p.transmit(s.fd, s.family, out)
-	switch {
-	case s.peer == nil, errno == 0, errno == unix.EAGAIN, errno == unix.ENOBUFS, errno == unix.EINTR:
-		return n, errno
-	}
-	n, again := p.transmit(s.fd, s.family, out)
-	if again != errno {
-		s.cameBack(errno)
-	}
-	return n, again
-}
-
 // sendPosted is send for what Ref.Write posted; the failures are told when the turn's tasks have run.
 func (s *PacketConn) sendPosted(payload []byte, source netip.Addr, to netip.AddrPort) {
 	p := s.loop.packets
 	if p.running != s {
 		s.loop.flushPosted()
 		p.running, p.posting, p.telling = s, true, false
+	}
+	if s.overflows() {
+		s.stats.Unsent++
+		s.fail(to, unix.ENOBUFS, false)
+		return
 	}
 	s.gather(payload, source, to)
 }
@@ -343,9 +356,17 @@ func (s *PacketConn) sendNow(payload []byte, source netip.Addr, to netip.AddrPor
 	}
 	p.telling = p.telling && p.running != nil
 	p.add(payload, source, s.target(to))
-	n, errno := s.transmit(p.out)
-	p.sent()
+	defer p.sent()
+	if s.queue != nil {
+		s.keep(p.out, 0)
+		return nil
+	}
+	n, errno := s.transmit(p.out, false)
 	s.stats.Sent += uint64(n)
+	if s.opts.MaxQueued > 0 && (errno == unix.EAGAIN || errno == unix.ENOBUFS) {
+		s.keep(p.out, errno)
+		return nil
+	}
 	if len(p.failures) > 0 && p.running == nil {
 		_ = s.loop.postLoop(s.tell)
 	}
@@ -360,14 +381,24 @@ func (s *PacketConn) sendNow(payload []byte, source netip.Addr, to netip.AddrPor
 // they would be refused too.
 func (s *PacketConn) flush() {
 	p := s.loop.packets
+	if s.queue != nil {
+		s.keep(p.out, 0)
+		p.sent()
+		return
+	}
 	for out := p.out; len(out) > 0; {
-		n, errno := s.transmit(out)
+		n, errno := s.transmit(out, s.grant.GSO)
 		s.stats.Sent += uint64(n)
 		out = out[n:]
 		switch errno {
 		case 0, unix.EINTR:
 			continue
 		case unix.EAGAIN, unix.ENOBUFS:
+			if s.opts.MaxQueued > 0 {
+				s.keep(out, errno)
+				p.sent()
+				return
+			}
 			n = len(out)
 		default:
 			n = 1
@@ -420,19 +451,20 @@ func (s *PacketConn) open() {
 	}
 	l.packetRoom(s.opts.MaxDatagram)
 	l.sources = append(l.sources, s)
-	if err := l.poller.set(s.fd, unregistered, interestRead); err != nil {
+	if err := l.poller.set(s.fd, unregistered, s.wanted()); err != nil {
 		l.r.opts.Logger.Error("reactor: not receiving", "listener", s.listener.String(), "err", err)
 		s.closeFD()
 		return
 	}
+	s.watched = s.wanted()
 	if l.draining { // Shutdown overtook ListenPacket
 		s.drain()
 	}
 }
 
-// drain serves what waits and closes, also if the handler ends the goroutine.
+// drain serves what waits and closes, also if the handler ends the goroutine, once its answers have left.
 func (s *PacketConn) drain() {
-	defer s.closeFD()
+	defer s.finish()
 	for range maxDrainBatches {
 		if !s.receive() {
 			return
@@ -470,8 +502,9 @@ func (s *PacketConn) release() {
 	if s.fd < 0 {
 		return
 	}
-	if s.loop.removeSource(s) {
-		_ = s.loop.poller.set(s.fd, interestRead, unregistered)
+	s.loseQueued()
+	if s.loop.removeSource(s) && s.watched != unregistered {
+		_ = s.loop.poller.set(s.fd, s.watched, unregistered)
 	}
 	removeTimers(&s.timers)
 	s.listener.closeSocket(&s.fd)

@@ -33,7 +33,8 @@ type DialedPacketFunc func(s *PacketConn, err error) (PacketHandler, error)
 // connections. Shutdown has what waits in it served and closes it.
 //
 // DialPacket blocks nowhere and may be called on a loop. nil means that dialed is called exactly once, on a loop, also
-// if Shutdown comes first (net.ErrClosed); before Serve it is when the loops run. nil options are the defaults. Errors,
+// if Shutdown comes first (net.ErrClosed); before Serve it is when the loops run. Options.MaxDials holds, with
+// ErrDialLimit. nil options are the defaults. Errors,
 // those that dialed gets too, are *net.OpError, or say which option is wrong.
 func (r *Reactor) DialPacket(network, address string, dialed DialedPacketFunc, o *PacketOptions) error {
 	if dialed == nil {
@@ -56,11 +57,16 @@ func (r *Reactor) DialPacket(network, address string, dialed DialedPacketFunc, o
 	default:
 		err = net.UnknownNetworkError(network)
 	}
+	if err == nil && r.dials.Add(1) > int64(r.opts.MaxDials) {
+		r.dials.Add(-1)
+		err = ErrDialLimit
+	}
 	if err == nil {
 		d.listener.sockets, d.listener.loops = []source{d}, []*loop{l}
 		l.load.Add(1)
 		if err = d.listener.start(); err != nil {
 			l.load.Add(-1)
+			r.dials.Add(-1)
 		}
 	}
 	if err != nil {
@@ -76,7 +82,8 @@ type packetDial struct {
 	opts       PacketOptions
 	dialed     DialedPacketFunc
 	host, port string
-	cancel     context.CancelFunc // ends resolving
+	ctx        context.Context // of resolving
+	cancel     context.CancelFunc
 }
 
 func (d *packetDial) descriptor() int { return -1 }
@@ -98,16 +105,18 @@ func (d *packetDial) open() {
 		d.resolved([]netip.AddrPort{to}, nil)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), maxResolve)
-	d.cancel = cancel
+	d.ctx, d.cancel = context.WithTimeout(context.Background(), maxResolve)
 	d.loop.sources = append(d.loop.sources, d)
-	go func() {
-		defer cancel()
-		to, err := d.resolve(ctx)
-		if d.loop.postLoop(func() { d.resolved(to, err) }) != nil {
-			_, _ = d.dialed(nil, d.error(net.ErrClosed)) // the poller failed and the loop is gone
-		}
-	}()
+	d.loop.r.resolver.add(d)
+}
+
+// resolve is called by the resolver.
+func (d *packetDial) resolve() {
+	to, err := d.lookup()
+	d.cancel()
+	if d.loop.postLoop(func() { d.resolved(to, err) }) != nil {
+		_, _ = d.dialed(nil, d.error(net.ErrClosed)) // the poller failed and the loop is gone
+	}
 }
 
 // literal returns the address if it needs no resolving.
@@ -116,24 +125,26 @@ func (d *packetDial) literal() (to netip.AddrPort, ok bool) {
 	if err != nil {
 		return to, false
 	}
-	host := netip.IPv6Loopback()
+	host := loopback(d.listener.network[len("udp"):])
 	if d.host != "" {
 		if host, err = netip.ParseAddr(d.host); err != nil {
 			return to, false
 		}
-	} else if d.listener.network != "udp6" {
-		host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	return netip.AddrPortFrom(host.Unmap(), uint16(port)), true
 }
 
-// resolve asks for the addresses of a name, IPv4 first. It runs on a goroutine of its own.
-func (d *packetDial) resolve(ctx context.Context) (to []netip.AddrPort, err error) {
-	port, err := net.DefaultResolver.LookupPort(ctx, d.listener.network, d.port)
+// lookup asks for the addresses of a name, IPv4 first.
+func (d *packetDial) lookup() (to []netip.AddrPort, err error) {
+	names := cancellable(net.DefaultResolver)
+	port, err := names.LookupPort(d.ctx, d.listener.network, d.port)
 	if err != nil {
 		return nil, err
 	}
-	hosts, err := net.DefaultResolver.LookupNetIP(ctx, "ip"+d.listener.network[len("udp"):], d.host)
+	if d.host == "" {
+		return []netip.AddrPort{netip.AddrPortFrom(loopback(d.listener.network[len("udp"):]), uint16(port))}, nil
+	}
+	hosts, err := names.LookupNetIP(d.ctx, "ip"+d.listener.network[len("udp"):], d.host)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +158,7 @@ func (d *packetDial) resolve(ctx context.Context) (to []netip.AddrPort, err erro
 // resolved connects to the first address that can be.
 func (d *packetDial) resolved(to []netip.AddrPort, err error) {
 	d.loop.removeSource(d)
+	d.loop.r.dials.Add(-1)
 	if d.loop.draining {
 		err = net.ErrClosed
 	}
@@ -204,9 +216,9 @@ func (d *packetDial) error(err error) error {
 // connect makes the socket.
 func (d *packetDial) connect(to netip.AddrPort) (*PacketConn, error) {
 	if host := to.Addr(); host.IsUnspecified() && host.Is4() {
-		to = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), to.Port())
+		to = netip.AddrPortFrom(loopback("4"), to.Port())
 	} else if host.IsUnspecified() {
-		to = netip.AddrPortFrom(netip.IPv6Loopback(), to.Port())
+		to = netip.AddrPortFrom(loopback("6"), to.Port())
 	}
 	network, f := "udp4", familyIPv4
 	if to.Addr().Is6() {

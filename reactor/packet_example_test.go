@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -130,3 +131,28 @@ func (h *sum) Datagram(s *reactor.Session, d *reactor.Datagram) {
 }
 
 func (h *sum) Close(_ *reactor.Session, err error) { fmt.Println("the session closes:", err) }
+
+// A service that hears what is sent to a multicast group, besides what is sent to it alone.
+func ExampleListener_Join() {
+	r, err := reactor.New(reactor.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Close()
+	lis, err := r.ListenPacket("udp4", ":0", reactor.PacketFunc(func(_ *reactor.PacketConn, d *reactor.Datagram) {
+		fmt.Println(d.From, "asked", d.To) // the group, or an address of this machine
+	}), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		log.Fatal(err)
+	}
+	group := netip.MustParseAddr("239.255.77.9")
+	fmt.Println(lis.Join(group, interfaces[0].Index))
+	fmt.Println(lis.Leave(group, interfaces[0].Index))
+	// Output:
+	// <nil>
+	// <nil>
+}

@@ -17,7 +17,8 @@ import (
 // They are kept by the loop, so that nothing is allocated for a call.
 type packetCalls struct {
 	received, sending messages
-	used              int // of received, how many the last call wrote to
+	used              int             // of received, how many the last call wrote to
+	together          [maxBatch]uint8 // of sending, how many datagrams each is
 }
 
 // messages are up to maxBatch datagrams as the kernel sees them.
@@ -34,7 +35,7 @@ type mmsghdr struct {
 	n uint32
 }
 
-func (p *packets) receive(fd, limit int) (int, unix.Errno) {
+func (p *packets) receive(fd, limit, count int) (int, unix.Errno) {
 	m := &p.received
 	if m.vectors[0].Base != unsafe.SliceData(p.in) || int(m.vectors[0].Len) != limit {
 		p.prepare(limit)
@@ -46,7 +47,7 @@ func (p *packets) receive(fd, limit int) (int, unix.Errno) {
 	}
 	p.used = 0
 	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd),
-		uintptr(unsafe.Pointer(&m.headers)), maxBatch, ioFlags, 0, 0)
+		uintptr(unsafe.Pointer(&m.headers)), uintptr(count), ioFlags, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -78,25 +79,40 @@ func (p *packets) describe(i int, d *Datagram) (drops uint32, told bool) {
 	return d.control(m.controls[i].bytes()[:h.Controllen])
 }
 
-func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
+func (p *packets) transmit(fd int, f family, gso bool, out []outgoing) (int, unix.Errno) {
 	m := &p.sending
-	for i := range out {
-		o, h, v := &out[i], &m.headers[i], &m.vectors[i]
+	count := 0
+	for ; len(out) > 0; count++ {
+		o, h, v := &out[0], &m.headers[count], &m.vectors[count]
+		together, size := 1, len(o.payload)
+		if gso {
+			together, size = coalesce(out)
+		}
 		v.Base = unsafe.SliceData(o.payload)
-		v.SetLen(len(o.payload))
+		v.SetLen(size)
 		h.Iov = v
 		h.SetIovlen(1)
-		h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
-		h.Namelen = putAddrPort(&m.names[i], f, o.to)
-		h.Control = m.controls[i].base()
-		h.SetControllen(m.controls[i].putSource(o.source))
+		h.Name = (*byte)(unsafe.Pointer(&m.names[count]))
+		h.Namelen = putAddrPort(&m.names[count], f, o.to)
+		h.Control = m.controls[count].base()
+		used := m.controls[count].putSource(o.source)
+		if together > 1 {
+			used = m.controls[count].putSegment(used, len(o.payload))
+		}
+		h.SetControllen(used)
+		p.together[count] = uint8(together)
+		out = out[together:]
 	}
 	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd),
-		uintptr(unsafe.Pointer(&m.headers)), uintptr(len(out)), ioFlags, 0, 0)
+		uintptr(unsafe.Pointer(&m.headers)), uintptr(count), ioFlags, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
-	return int(n), 0
+	sent := 0
+	for _, together := range p.together[:n] {
+		sent += int(together)
+	}
+	return sent, 0
 }
 
 // putAddrPort writes an address as a socket of the family takes it and returns its length, 0 for none.

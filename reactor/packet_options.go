@@ -28,9 +28,41 @@ type PacketOptions struct {
 	// Broadcast permits sending to broadcast addresses (SO_BROADCAST, socket(7)).
 	Broadcast bool
 
+	// MulticastHops is how many networks what is sent to a multicast group may cross, 1 to 255 (IP_MULTICAST_TTL,
+	// IPV6_MULTICAST_HOPS). 0 means 1, the system's default: the local network.
+	MulticastHops int
+
+	// MulticastInterface is the number of the interface by which it leaves (net.Interface's Index; IP_MULTICAST_IF,
+	// IPV6_MULTICAST_IF). 0 lets the system choose.
+	MulticastInterface int
+
+	// NoMulticastLoop keeps it from members of the group on this machine (IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP).
+	NoMulticastLoop bool
+
+	// GRO has the kernel coalesce what it receives, GSO segment what is sent (UDP_GRO, UDP_SEGMENT, udp(7)), which
+	// spares much of the cost of many datagrams between the same two addresses: with GSO those of one size that are
+	// sent to one receiver in a row leave together. Handlers notice nothing, but that appending to a Payload may
+	// allocate. Where the kernel has neither, they do nothing: see PacketGrant. GRO needs the default MaxDatagram.
+	GRO, GSO bool
+
+	// MaxQueued is what happens to datagrams for which the kernel has no room (EAGAIN, ENOBUFS). 0 drops and counts
+	// them. Otherwise they wait, in order, until their bytes and 128 for each reach MaxQueued, when Send fails with
+	// ErrOverflow; one Send may pass it. Up to 1 GiB. Shutdown waits for them to leave; what its patience, or
+	// Listener.Close, leaves is dropped, counted and logged.
+	MaxQueued int
+
 	// Local is the address that DialPacket sends from and receives at; an unspecified or missing address or the port
 	// 0 lets the system choose. ListenPacket has its own argument and wants the zero value.
 	Local netip.AddrPort
+}
+
+// PacketGrant is what the system granted of PacketOptions.
+type PacketGrant struct {
+	// RecvBuffer and SendBuffer are the sizes of the kernel's buffers in bytes, see PacketConn.Buffers.
+	RecvBuffer, SendBuffer int
+
+	// GRO and GSO are whether the options of that name were asked for and have an effect.
+	GRO, GSO bool
 }
 
 // resolve returns a copy with the defaults filled in, or what is wrong.
@@ -52,6 +84,18 @@ func (o *PacketOptions) resolve() (PacketOptions, error) {
 	r.Local = netip.AddrPortFrom(r.Local.Addr().Unmap(), r.Local.Port())
 	if r.MaxDatagram == 0 {
 		r.MaxDatagram = DefaultMaxDatagram
+	}
+	if r.MaxQueued < 0 || r.MaxQueued > maxSocketBuffer {
+		c.fail("MaxQueued is %d, must be 0 to %d", r.MaxQueued, maxSocketBuffer)
+	}
+	if r.MulticastHops < 0 || r.MulticastHops > 255 {
+		c.fail("MulticastHops is %d, must be 0 to 255", r.MulticastHops)
+	}
+	if r.MulticastInterface < 0 {
+		c.fail("MulticastInterface is %d, must not be negative", r.MulticastInterface)
+	}
+	if r.GRO && r.MaxDatagram != DefaultMaxDatagram {
+		c.fail("MaxDatagram is %d, must be 0 or %d with GRO", r.MaxDatagram, DefaultMaxDatagram)
 	}
 	return r, c.err
 }

@@ -7,6 +7,7 @@ package reactor
 
 import (
 	"net/netip"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,8 +27,8 @@ type plainMessage struct {
 	told     int // bytes of control
 }
 
-func (p *packets) receive(fd, limit int) (int, unix.Errno) {
-	for i := range maxBatch {
+func (p *packets) receive(fd, limit, count int) (int, unix.Errno) {
+	for i := range count {
 		m := &p.received[i]
 		n, told, flags, from, err := unix.Recvmsg(fd, p.buffer(i)[:limit], m.control.bytes(), ioFlags)
 		if _, errno := result(n, err); errno != 0 {
@@ -38,7 +39,7 @@ func (p *packets) receive(fd, limit int) (int, unix.Errno) {
 		}
 		m.n, m.told, m.flags, m.from = n, told, flags, addrPortOf(from)
 	}
-	return maxBatch, 0
+	return count, 0
 }
 
 func (p *packets) describe(i int, d *Datagram) (drops uint32, told bool) {
@@ -49,20 +50,29 @@ func (p *packets) describe(i int, d *Datagram) (drops uint32, told bool) {
 	return d.control(m.control.bytes()[:m.told])
 }
 
-func (p *packets) transmit(fd int, f family, out []outgoing) (int, unix.Errno) {
-	for i, o := range out {
-		source := p.source.bytes()[:p.source.putSource(o.source)]
+func (p *packets) transmit(fd int, f family, gso bool, out []outgoing) (int, unix.Errno) {
+	for sent := 0; sent < len(out); {
+		o, together, size := &out[sent], 1, len(out[sent].payload)
+		if gso {
+			together, size = coalesce(out[sent:])
+		}
+		used := p.source.putSource(o.source)
+		if together > 1 {
+			used = p.source.putSegment(used, len(o.payload))
+		}
 		var to unix.Sockaddr
 		if o.to.IsValid() {
 			to = sockaddr(f, o.to)
 		}
-		_, err := unix.SendmsgN(fd, o.payload, source, to, ioFlags)
+		payload := unsafe.Slice(unsafe.SliceData(o.payload), size) // they lie together
+		_, err := unix.SendmsgN(fd, payload, p.source.bytes()[:used], to, ioFlags)
 		if _, errno := result(0, err); errno != 0 {
-			if i > 0 {
-				return i, 0 // the next call meets it again
+			if sent > 0 {
+				return sent, 0 // the next call meets it again
 			}
 			return 0, errno
 		}
+		sent += together
 	}
 	return len(out), 0
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/quartet-go/quartet/codec"
 )
 
-// A Ref is the handle of a connection, of a Session or of a socket of DialPacket for any goroutine: small, comparable, and valid for ever. Connections are never reused, so
-// one whose connection is gone answers net.ErrClosed, as does the zero value. What one goroutine asks of one connection
-// happens in the order in which it asked.
+// A Ref is the handle of a connection, of a Session or of a socket of DialPacket for any goroutine: small, comparable,
+// and valid for ever. Connections are never reused, so one whose connection is gone answers net.ErrClosed, as does the
+// zero value. What one goroutine asks of one connection happens in the order in which it asked.
 type Ref struct{ c *Conn }
 
 // ID returns Conn.ID, 0 for the zero value.

@@ -19,11 +19,16 @@ const maxResolving = 64
 // A resolver turns the names that dials were given into addresses, off the loops. Any goroutine.
 type resolver struct {
 	mu      sync.Mutex
-	waiting []*dial // at most MaxDials
+	waiting []resolvable // at most MaxDials
 	running int
 }
 
-func (v *resolver) add(d *dial) {
+// A resolvable is a dial to a name. A dial that is over has a context that is done, which ends its lookup at once.
+type resolvable interface {
+	resolve() // look the name up and tell the loop
+}
+
+func (v *resolver) add(d resolvable) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.running == maxResolving {
@@ -34,16 +39,14 @@ func (v *resolver) add(d *dial) {
 	go v.run(d)
 }
 
-// run looks up one name after the other until none waits. A dial that is over has a context that is done, which
-// ends its lookup at once.
-func (v *resolver) run(first *dial) {
+// run looks up one name after the other until none waits.
+func (v *resolver) run(first resolvable) {
 	for d := first; d != nil; d = v.next() {
-		addrs, err := d.lookup()
-		_ = d.loop.postLoop(func() { d.resolved(addrs, err) })
+		d.resolve()
 	}
 }
 
-func (v *resolver) next() *dial {
+func (v *resolver) next() resolvable {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.waiting) == 0 {
@@ -54,6 +57,11 @@ func (v *resolver) next() *dial {
 	v.waiting[0] = nil
 	v.waiting = v.waiting[1:]
 	return d
+}
+
+func (d *dial) resolve() {
+	addrs, err := d.lookup()
+	_ = d.loop.postLoop(func() { d.resolved(addrs, err) })
 }
 
 // lookup asks for the numbers of host and port.

@@ -5,6 +5,8 @@ package main_test
 
 import (
 	"net"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -124,4 +126,15 @@ func TestBothNetworks(t *testing.T) {
 		c.Close()
 	}
 	s.stop()
+}
+
+// How much the kernel keeps of datagrams that come too fast is its decision, so it is told.
+func TestReceiveBufferIsLogged(t *testing.T) {
+	_, s := asker(t, "echo")
+	s.logs("level=INFO", `msg="receive buffer"`, "udp "+s.addrs[0], "asked=4194304")
+	got := regexp.MustCompile(`msg="receive buffer".* got=(\d+)`).FindStringSubmatch(s.stderr.String())
+	require.Len(t, got, 2)
+	size, err := strconv.Atoi(got[1])
+	require.NoError(t, err)
+	require.Positive(t, size)
 }

@@ -75,11 +75,7 @@ func listen(r *reactor.Reactor, cfg *config, log *slog.Logger) (listeners []*rea
 
 func listenOn(r *reactor.Reactor, e endpoint, cfg *config, log *slog.Logger) (*reactor.Listener, error) {
 	if e.kind() == "udp" {
-		opts := reactor.PacketOptions{RecvBuffer: receiveBuffer}
-		if e.socket != nil {
-			return r.ListenPacketFiles(e.socket.Files, cfg.service.datagram, &opts)
-		}
-		return r.ListenPacket(e.network, e.address, cfg.service.datagram, &opts)
+		return listenPacket(r, e, cfg, log)
 	}
 	opts := cfg.stream
 	opts.ReusePort = opts.ReusePort && e.kind() == "tcp"
@@ -88,6 +84,21 @@ func listenOn(r *reactor.Reactor, e endpoint, cfg *config, log *slog.Logger) (*r
 		return r.ListenFiles(e.socket.Files, accept, &opts)
 	}
 	return r.Listen(e.network, e.address, accept, &opts)
+}
+
+// listenPacket tells how much the kernel will keep: Linux grants at most net.core.rmem_max, and counts twice as much
+// for its bookkeeping (socket(7)).
+func listenPacket(r *reactor.Reactor, e endpoint, cfg *config, log *slog.Logger) (lis *reactor.Listener, err error) {
+	opts := reactor.PacketOptions{RecvBuffer: receiveBuffer}
+	if e.socket != nil {
+		lis, err = r.ListenPacketFiles(e.socket.Files, cfg.service.datagram, &opts)
+	} else {
+		lis, err = r.ListenPacket(e.network, e.address, cfg.service.datagram, &opts)
+	}
+	if err == nil {
+		log.Info("receive buffer", "listener", lis.String(), "asked", receiveBuffer, "got", lis.Granted().RecvBuffer)
+	}
+	return lis, err
 }
 
 // defaultEndpoints is where a service listens that was not told: never on a unix path.
