@@ -20,8 +20,8 @@ import (
 // loop with the fewest connections. It works on a duplicate of the descriptor: if Adopt returns nil, conn is closed
 // and not to be used any more, and connected will be called exactly once, with an error (net.ErrClosed) only if the
 // loop ended first. If Adopt returns an error, conn is left as it was. The options apply to the connection, those of
-// the socket included; a linger time is set back. nil options are the defaults; Backlog and ReusePort are not looked
-// at. What counts and what finds the connection is as for Dial.
+// the socket included; a linger time is set back. nil options are the defaults; what is for listeners in them is not
+// looked at. What counts and what finds the connection is as for Dial.
 func (r *Reactor) Adopt(conn net.Conn, connected ConnectFunc, o *StreamOptions) error {
 	if connected == nil {
 		return errors.New("reactor: Adopt without a connect func")
@@ -121,7 +121,7 @@ func (o *origin) prepare(fd int) (t FourTuple, err error) {
 		return t, os.NewSyscallError("setsockopt", err)
 	}
 	if o.network == "unix" {
-		return t, nil
+		return t, o.opts.checkUnix()
 	}
 	for _, option := range o.opts.tcpOptions() {
 		if err := option.SetSockOpt(fd, option.Opt); err != nil {

@@ -66,6 +66,9 @@ func (o *DialOptions) resolve(network string) (DialOptions, error) {
 		r.Resolver = net.DefaultResolver
 	}
 	stream, err := r.Stream.resolve()
+	if err == nil && network == "unix" {
+		err = stream.checkUnix()
+	}
 	if err != nil {
 		c.fail("Stream: %w", err)
 	}

@@ -215,7 +215,7 @@ func bindBothFamilies(network, host string, bind func(network string, v6 []socke
 
 // listenUnix binds a path.
 func (lis *Listener) listenUnix(path string) error {
-	if err := lis.opts.checkUnix(); err != nil {
+	if err := lis.opts.checkUnixListener(); err != nil {
 		return err
 	}
 	fd, file, err := bindUnix(path)

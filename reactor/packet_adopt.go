@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/panjf2000/gnet/v2/pkg/socket"
@@ -45,12 +44,7 @@ func (r *Reactor) AdoptPacket(conn net.PacketConn, begin BeginFunc, o *PacketOpt
 		origin:  origin{network: conn.LocalAddr().Network(), addr: conn.LocalAddr()},
 		reactor: r, closed: make(chan struct{}),
 	}
-	s := &PacketConn{loop: r.loops[0], listener: lis, opts: opts, fd: fd}
-	for _, l := range r.loops {
-		if l.load.Load() < s.loop.load.Load() {
-			s.loop = l
-		}
-	}
+	s := &PacketConn{loop: r.loops[0].leastLoaded(), listener: lis, opts: opts, fd: fd}
 	lis.sockets, lis.loops = []source{&adoptedPacket{PacketConn: s, begin: begin}}, []*loop{s.loop}
 	if err = s.adopt(); err != nil {
 		_ = unix.Close(fd)
@@ -129,30 +123,13 @@ func (a *adoptedPacket) open() {
 			a.closeFD()
 		}
 	}()
-	if a.handler = a.begun(); a.handler != nil {
-		a.failed, _ = a.handler.(SendErrorHandler)
+	a.loop.guard("begin func", func() {
+		if h, err := a.begin(a.PacketConn); err == nil && h != nil {
+			a.handler = h
+			a.failed, _ = h.(SendErrorHandler)
+		}
+	})
+	if a.handler != nil {
 		a.PacketConn.open()
 	}
-}
-
-// begun returns what begin made. A panic of it ends here.
-func (a *adoptedPacket) begun() PacketHandler {
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		value := recover()
-		if value == nil {
-			value = ErrGoexit // run's deferred left starts a new goroutine
-		}
-		a.loop.r.opts.Logger.Error("reactor: begin func panicked",
-			"listener", a.listener.String(), "value", value, "stack", string(debug.Stack()))
-	}()
-	h, err := a.begin(a.PacketConn)
-	returned = true
-	if err != nil {
-		return nil
-	}
-	return h
 }
