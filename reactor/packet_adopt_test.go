@@ -22,8 +22,8 @@ func begins(h reactor.PacketHandler) reactor.BeginFunc {
 	return func(*reactor.PacketConn) (reactor.PacketHandler, error) { return h, nil }
 }
 
-// listenPlain makes a socket of package net, closed with the test.
-func listenPlain(t testing.TB, network, address string) net.PacketConn {
+// plainPacket makes a socket of package net, closed with the test.
+func plainPacket(t testing.TB, network, address string) net.PacketConn {
 	t.Helper()
 	conn, err := net.ListenPacket(network, address)
 	require.NoError(t, err)
@@ -50,10 +50,10 @@ func TestAdoptPacket(t *testing.T) {
 	for _, loops := range []int{1, 3} {
 		for network, address := range map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0", "udp": ":0"} {
 			s := start(t, reactor.Options{Loops: loops})
-			conn := listenPlain(t, network, address)
-			client := listenPlain(t, "udp4", "127.0.0.1:0")
+			conn := plainPacket(t, network, address)
+			client := plainPacket(t, "udp4", "127.0.0.1:0")
 			if network == "udp6" {
-				client = listenPlain(t, "udp6", "[::1]:0")
+				client = plainPacket(t, "udp6", "[::1]:0")
 			}
 			to := client.LocalAddr().(*net.UDPAddr).AddrPort()
 			own := conn.LocalAddr().(*net.UDPAddr)
@@ -83,7 +83,7 @@ func TestAdoptPacket(t *testing.T) {
 			_, err = conn.WriteTo([]byte("x"), own)
 			require.ErrorIs(t, err, net.ErrClosed)
 			require.NoError(t, lis.Close())
-			again := listenPlain(t, network, own.String()) // the port is free
+			again := plainPacket(t, network, own.String()) // the port is free
 			require.NoError(t, again.Close())
 		}
 	}
@@ -99,7 +99,7 @@ func TestAdoptPacketRefused(t *testing.T) {
 		"panic":   func(*reactor.PacketConn) (reactor.PacketHandler, error) { panic("told to") },
 		"Goexit":  func(*reactor.PacketConn) (reactor.PacketHandler, error) { runtime.Goexit(); return nil, nil },
 	} {
-		conn := listenPlain(t, "udp4", "127.0.0.1:0")
+		conn := plainPacket(t, "udp4", "127.0.0.1:0")
 		begun := make(chan struct{}) // before that there may be no loop yet, and Close gets ahead
 		lis, err := s.AdoptPacket(conn, func(c *reactor.PacketConn) (reactor.PacketHandler, error) {
 			close(begun)
@@ -108,31 +108,31 @@ func TestAdoptPacketRefused(t *testing.T) {
 		require.NoError(t, err)
 		receive(t, begun)
 		require.NoError(t, lis.Close())
-		again := listenPlain(t, "udp4", lis.Addr().String())
+		again := plainPacket(t, "udp4", lis.Addr().String())
 		require.NoError(t, again.Close())
 		require.Equal(t, name == "panic" || name == "Goexit", s.Log.has("begin func panicked"), name)
 		s.Log.reset()
 	}
-	lis, err := s.AdoptPacket(listenPlain(t, "udp4", "127.0.0.1:0"), begins(packetEcho), nil)
+	lis, err := s.AdoptPacket(plainPacket(t, "udp4", "127.0.0.1:0"), begins(packetEcho), nil)
 	require.NoError(t, err)
-	require.Equal(t, "x", exchange(t, listenPlain(t, "udp4", "127.0.0.1:0"), lis.Addr(), "x"))
+	require.Equal(t, "x", exchange(t, plainPacket(t, "udp4", "127.0.0.1:0"), lis.Addr(), "x"))
 }
 
 // What cannot be adopted is told, and left as it was.
 func TestAdoptPacketErrors(t *testing.T) {
 	t.Parallel()
 	s := start(t, reactor.Options{Loops: 1})
-	conn := listenPlain(t, "udp4", "127.0.0.1:0")
+	conn := plainPacket(t, "udp4", "127.0.0.1:0")
 	_, err := s.AdoptPacket(conn, nil, nil)
 	require.EqualError(t, err, "reactor: AdoptPacket without a begin func")
 	_, err = s.AdoptPacket(conn, begins(packetEcho), &reactor.PacketOptions{MaxDatagram: -1})
 	require.EqualError(t, err, "reactor: MaxDatagram is -1, must be 0 to 65536")
 	_, err = s.AdoptPacket(nil, begins(packetEcho), nil)
 	require.EqualError(t, err, "reactor: AdoptPacket: <nil> is neither *net.UDPConn nor *net.IPConn")
-	unixConn := listenPlain(t, "unixgram", socketPath(t))
+	unixConn := plainPacket(t, "unixgram", socketPath(t))
 	_, err = s.AdoptPacket(unixConn, begins(packetEcho), nil)
 	require.EqualError(t, err, "reactor: AdoptPacket: *net.UnixConn is neither *net.UDPConn nor *net.IPConn")
-	closed := listenPlain(t, "udp4", "127.0.0.1:0")
+	closed := plainPacket(t, "udp4", "127.0.0.1:0")
 	require.NoError(t, closed.Close())
 	_, err = s.AdoptPacket(closed, begins(packetEcho), nil)
 	require.ErrorIs(t, err, net.ErrClosed)
