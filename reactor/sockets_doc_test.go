@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/reactor"
@@ -311,6 +312,23 @@ var socketCalls = map[string]func(t *testing.T){
 			require.NoError(t, err)
 			require.NotZero(t, option(t, c, unix.SOL_SOCKET, unix.SO_OOBINLINE))
 		})
+	},
+	"settimeout": func(t *testing.T) {
+		for name, set := range map[string]func(c *reactor.Conn) error{
+			"SetDeadline":     func(c *reactor.Conn) error { return c.SetDeadline(time.Now().Add(10 * time.Millisecond)) },
+			"SetReadDeadline": func(c *reactor.Conn) error { return c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)) },
+			"SetWriteDeadline": func(c *reactor.Conn) error {
+				_, err := c.Write(morePattern()) // more than the kernel takes
+				return errors.Join(err, c.SetWriteDeadline(time.Now().Add(10*time.Millisecond)))
+			},
+		} {
+			s, w := onLocal(t, once(set), nil)
+			s.dial().send("x")
+			require.ErrorIs(t, receive(t, w.ends), os.ErrDeadlineExceeded, name)
+		}
+		s, w := onLocal(t, &hooks{}, &reactor.StreamOptions{IdleTimeout: 10 * time.Millisecond})
+		s.dial()
+		require.ErrorIs(t, receive(t, w.ends), os.ErrDeadlineExceeded)
 	},
 	"getsockopt": func(t *testing.T) {
 		s, w := onLocal(t, &hooks{}, nil)
