@@ -33,6 +33,9 @@ func (r *Reactor) AdoptPacket(conn net.PacketConn, begin BeginFunc, o *PacketOpt
 		return nil, errors.New("reactor: AdoptPacket without a begin func")
 	}
 	opts, err := o.resolve()
+	if err == nil && opts.Local.IsValid() {
+		err = fmt.Errorf("reactor: Local is %v, must be the zero value for AdoptPacket", opts.Local)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -40,10 +43,7 @@ func (r *Reactor) AdoptPacket(conn net.PacketConn, begin BeginFunc, o *PacketOpt
 	if err != nil {
 		return nil, fmt.Errorf("reactor: AdoptPacket: %w", err)
 	}
-	lis := &Listener{
-		origin:  origin{network: conn.LocalAddr().Network(), addr: conn.LocalAddr()},
-		reactor: r, closed: make(chan struct{}),
-	}
+	lis := newPacketListener(r, conn.LocalAddr().Network(), conn.LocalAddr())
 	s := &PacketConn{loop: r.loops[0].leastLoaded(), listener: lis, opts: opts, fd: fd}
 	lis.sockets, lis.loops = []source{&adoptedPacket{PacketConn: s, begin: begin}}, []*loop{s.loop}
 	if err = s.adopt(); err != nil {
@@ -125,8 +125,7 @@ func (a *adoptedPacket) open() {
 	}()
 	a.loop.guard("begin func", func() {
 		if h, err := a.begin(a.PacketConn); err == nil && h != nil {
-			a.handler = h
-			a.failed, _ = h.(SendErrorHandler)
+			a.handle(h)
 		}
 	})
 	if a.handler != nil {
