@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/panjf2000/gnet/v2/pkg/socket"
 	"golang.org/x/sys/unix"
 )
 
@@ -99,9 +98,9 @@ func (a *acceptor) restart() {
 // accept takes up to n connections and says whether there may be more.
 func (a *acceptor) accept(n int) bool {
 	limits := a.listener.limits
-	for i := range n {
+	for range n {
 		if at := limits.take(a.loop.clock); at != 0 {
-			if i == 0 || edgeTriggered || a.draining { // else the next event tells whether anybody is there to wait
+			if a.waiting() {
 				a.wait(at)
 			}
 			return false
@@ -141,6 +140,12 @@ func (a *acceptor) accept(n int) bool {
 	return true
 }
 
+// waiting says whether anybody is in the backlog.
+func (a *acceptor) waiting() bool {
+	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(a.fd), Events: unix.POLLIN}}, 0)
+	return n > 0
+}
+
 // acceptOnePlace accepts one connection if there is a place for it under MaxConns. The lock keeps acceptors from taking the
 // same place; only they add to conns.
 func (a *acceptor) acceptOnePlace() (fd int, tuple FourTuple, full bool, err unix.Errno) {
@@ -160,11 +165,8 @@ func (a *acceptor) acceptOnePlace() (fd int, tuple FourTuple, full bool, err uni
 
 // hand gives a new connection to the loop with the fewest, or to this one where each loop has its own socket.
 func (a *acceptor) hand(fd int, tuple FourTuple) {
-	l, opts := a.loop, a.listener.opts
-	if opts.SendBuffer > 0 && a.listener.isUnix() { // which a unix socket does not inherit
-		_ = socket.SetSendBuffer(fd, opts.SendBuffer)
-	}
-	if !opts.ReusePort {
+	l := a.loop
+	if !a.listener.opts.ReusePort {
 		l = l.leastLoaded()
 	}
 	l.load.Add(1)

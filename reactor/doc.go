@@ -35,8 +35,7 @@
 // LowWater: a server that answers requests is bounded without a line of code. Write refuses at MaxOutput. Input that
 // a handler does not consume is bounded by MaxInput, everything together by Options.MaxBuffered, connections by
 // MaxConns and for each peer by MaxPerPeer, their coming by AcceptRate, dials by MaxDials, work handed to a loop by
-// MailboxLimit. Without descriptors the listeners wait and existing connections
-// notice nothing.
+// MailboxLimit. Without descriptors the listeners wait and existing connections notice nothing.
 //
 // # Time
 //

@@ -282,6 +282,7 @@ func (c *Conn) open() {
 		c.refuse()
 		return
 	}
+	c.setUnixOptions()
 	h, err := c.origin.accept(c)
 	if err == nil && h == nil {
 		err = errors.New("reactor: the accept func returned neither handler nor error")

@@ -19,8 +19,7 @@ type ListenerStats struct {
 	// PeerLimited is how many connections were refused because their peer had MaxPerPeer open.
 	PeerLimited uint64
 
-	// RateLimited is how often accepting stopped because of AcceptRate; who came meanwhile waited in the backlog. On
-	// other systems than Linux it also stops when the last token is taken and nobody waits.
+	// RateLimited is how often accepting stopped because of AcceptRate; who came meanwhile waited in the backlog.
 	RateLimited uint64
 }
 

@@ -232,13 +232,8 @@ func TestWithinAcceptRate(t *testing.T) {
 		cl.send("x")
 		cl.expect("x")
 	}
-	if !edgeBuild {
-		require.Zero(t, s.Listener.Stats())
-	}
+	require.Zero(t, s.Listener.Stats())
 }
-
-// edgeBuild says whether the build does as other systems than Linux must.
-var edgeBuild = strings.Contains(buildSetting("-tags"), "quartet_edge")
 
 // Connections over MaxPerPeer take nothing of the rate: who floods cannot use up what is for others.
 func TestPeerLimitTakesNoTokens(t *testing.T) {
@@ -252,9 +247,7 @@ func TestPeerLimitTakesNoTokens(t *testing.T) {
 	}
 	_, served = s.servedFrom("127.0.0.2")
 	require.True(t, served)
-	stats := s.Listener.Stats()
-	require.EqualValues(t, 30, stats.PeerLimited)
-	require.True(t, edgeBuild || stats.RateLimited == 0)
+	require.Equal(t, reactor.ListenerStats{PeerLimited: 30}, s.Listener.Stats())
 }
 
 // A loop that waits for a token sleeps, also when connections end meanwhile.
@@ -284,7 +277,27 @@ func TestAcceptRateDoesNotSpin(t *testing.T) {
 	})
 }
 
-// Closing a listener that waits for a token, and the end of Shutdown's patience, are held up by nothing. Who waits is
+// Shutdown serves who waits for a token, at the rate.
+func TestShutdownWhileRateLimited(t *testing.T) {
+	t.Parallel()
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		s := tr.serve(t, shared(reactor.DataFunc(echo)), &reactor.StreamOptions{AcceptRate: 20, AcceptBurst: 1})
+		var clients []client
+		for range 6 {
+			cl := s.dial()
+			cl.send("x")
+			clients = append(clients, cl)
+		}
+		down := s.shutdown()
+		for _, cl := range clients {
+			require.Equal(t, "x", cl.rest())
+			require.NoError(t, cl.Close())
+		}
+		require.NoError(t, receive(t, down))
+	})
+}
+
+// Closing a listener that waits for a token is held up by nothing, nor is Shutdown when its patience ends. Who waits is
 // reset.
 func TestEndWhileRateLimited(t *testing.T) {
 	t.Parallel()

@@ -174,7 +174,7 @@ type StreamOptions struct {
 
 	// UserTimeout is how long TCP lets sent data go unacknowledged, or a closed window stay closed, before it gives
 	// the connection up with ETIMEDOUT; up to 24 days, in whole milliseconds, rounded up (TCP_USER_TIMEOUT, tcp(7)).
-	// It also takes the place of KeepAliveCount. 0 and -1 leave it to the system, about 15 minutes. Linux only.
+	// It also takes the place of KeepAliveCount. 0 and -1 leave it to the system, about 15 minutes. Linux and TCP only.
 	UserTimeout time.Duration
 
 	// RecvBuffer and SendBuffer are how many bytes the kernel is asked to hold of what was not yet read here or not yet

@@ -162,11 +162,22 @@ func (r *Reactor) ListenPacket(network, address string, h PacketHandler, o *Pack
 	return lis, nil
 }
 
+// faultOf says why a handler, that a function may have made, is none.
+func faultOf(h PacketHandler) error {
+	if h == nil {
+		return errors.New("reactor: the function returned neither handler nor error")
+	}
+	if h, ok := h.(*sessions); ok {
+		return h.err
+	}
+	return nil
+}
+
 // resolveFor is resolve for a listener with that handler.
 func (o *PacketOptions) resolveFor(h PacketHandler) (PacketOptions, error) {
 	opts, err := o.resolve()
-	if h, ok := h.(*sessions); ok && err == nil {
-		err = h.err
+	if err == nil {
+		err = faultOf(h)
 	}
 	if err == nil && opts.Local != (netip.AddrPort{}) {
 		err = fmt.Errorf("reactor: Local is %v, must be the zero value for ListenPacket", opts.Local)
@@ -292,8 +303,12 @@ func (o *PacketOptions) socketOptions() (options []socket.Option[int]) {
 	return options
 }
 
-// handle makes h the socket's handler.
+// handle makes h the socket's handler, unless it is none.
 func (s *PacketConn) handle(h PacketHandler) {
+	if err := faultOf(h); err != nil {
+		s.loop.r.opts.Logger.Error(err.Error(), "socket", s.listener.String())
+		return
+	}
 	s.handler = h
 	s.failed, _ = h.(SendErrorHandler)
 }

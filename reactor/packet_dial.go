@@ -181,10 +181,7 @@ func (d *packetDial) resolved(to []netip.AddrPort, err error) {
 	}()
 	d.loop.serve(&s.peer.conn, func(*Conn) {
 		h, err := d.dialed(s, nil)
-		if err == nil && h == nil {
-			d.loop.r.opts.Logger.Error("reactor: the function of DialPacket returned neither handler nor error", "socket", d.listener.String())
-		}
-		if err == nil && h != nil {
+		if err == nil {
 			s.handle(h)
 		}
 	})

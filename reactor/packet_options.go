@@ -52,7 +52,7 @@ type PacketOptions struct {
 	MaxQueued int
 
 	// Local is the address that DialPacket sends from and receives at; an unspecified or missing address or the port
-	// 0 lets the system choose. ListenPacket has its own argument and wants the zero value.
+	// 0 lets the system choose. ListenPacket has its own argument, and like AdoptPacket wants the zero value.
 	Local netip.AddrPort
 }
 

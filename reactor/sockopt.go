@@ -44,15 +44,12 @@ func (o *StreamOptions) tcpOptions() []socket.Option[int] {
 	return options
 }
 
-// connOptions are those of a connection that no listener gives them to.
+// connOptions are those of a connection that no listener gives them to, but for what Conn.setUnixOptions sets.
 func (o *StreamOptions) connOptions(network string) []socket.Option[int] {
-	switch {
-	case network != "unix":
-		return o.tcpOptions()
-	case o.SendBuffer > 0:
-		return []socket.Option[int]{o.sendBuffer()}
+	if network == "unix" {
+		return nil
 	}
-	return nil
+	return o.tcpOptions()
 }
 
 // listenOptions are those that only a listening TCP socket has.
@@ -67,38 +64,39 @@ func (o *StreamOptions) listenOptions() []socket.Option[int] {
 	return options
 }
 
-// checkUnixListener says which option is none of a listening unix socket.
-func (o *StreamOptions) checkUnixListener() error {
-	name := ""
-	switch {
-	case o.ReusePort:
-		name = "ReusePort"
-	case o.FastOpen > 0:
-		name = "FastOpen"
-	case o.DeferAccept > 0:
-		name = "DeferAccept"
-	case o.MaxPerPeer != math.MaxInt:
-		return errors.New("MaxPerPeer is for tcp: the peers of unix sockets have no addresses")
-	default:
-		return o.checkUnix()
-	}
-	return errors.New(name + " is for tcp")
-}
-
 // checkUnix says which option is none of a unix connection.
 func (o *StreamOptions) checkUnix() error {
-	name := ""
 	switch {
 	case o.UserTimeout > 0:
-		name = "UserTimeout"
+		return errors.New("UserTimeout is for tcp")
 	case o.BindToDevice != "":
-		name = "BindToDevice"
+		return errors.New("BindToDevice is for tcp")
 	case o.RecvBuffer > 0:
 		return errors.New("RecvBuffer is for tcp: of two unix sockets the sender's SendBuffer counts")
-	default:
-		return nil
 	}
-	return errors.New(name + " is for tcp")
+	return nil
+}
+
+// checkUnixListener says which option is none of a unix listener.
+func (o *StreamOptions) checkUnixListener() error {
+	switch {
+	case o.ReusePort:
+		return errors.New("ReusePort is for tcp")
+	case o.FastOpen > 0:
+		return errors.New("FastOpen is for tcp")
+	case o.DeferAccept > 0:
+		return errors.New("DeferAccept is for tcp")
+	case o.MaxPerPeer != math.MaxInt:
+		return errors.New("MaxPerPeer is for tcp: the peers of unix sockets have no addresses")
+	}
+	return o.checkUnix()
+}
+
+// setUnixOptions sets the option of a unix connection, which inherits none.
+func (c *Conn) setUnixOptions() {
+	if o := c.origin; o.opts.SendBuffer > 0 && o.network == "unix" {
+		_ = socket.SetSendBuffer(int(c.fd), o.opts.SendBuffer)
+	}
 }
 
 // resolveFor is resolve for a connection that is not a listener's.

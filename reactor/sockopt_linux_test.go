@@ -76,6 +76,51 @@ func TestAcceptedConnectionsHaveTheOptions(t *testing.T) {
 	}
 }
 
+// So have those that were dialled and adopted.
+func TestOtherConnectionsHaveTheOptions(t *testing.T) {
+	t.Parallel()
+	o := &reactor.StreamOptions{
+		Nagle: true, KeepAliveIdle: -1, UserTimeout: time.Second, SendBuffer: 30 << 10, RecvBuffer: 40 << 10,
+		MaxPerPeer: 1, AcceptRate: 1, FastOpen: 1, DeferAccept: time.Second, // not looked at
+	}
+	tcp := map[socketOption]int{noDelay: 0, keepAlive: 0, userTimeout: 1000, sendBuffer: 60 << 10, recvBuffer: 80 << 10}
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		o, want := *o, tcp
+		if tr.network == "unix" {
+			o, want = reactor.StreamOptions{SendBuffer: 30 << 10}, map[socketOption]int{sendBuffer: 60 << 10}
+		}
+		s := tr.serve(t, shared(&hooks{}), nil)
+		refs := make(chan reactor.Ref, 2)
+		connected := func(c *reactor.Conn, err error) (reactor.Handler, error) {
+			require.NoError(t, err)
+			refs <- c.Ref()
+			return &hooks{}, nil
+		}
+		address := s.Listener.Addr().String()
+		require.NoError(t, s.Dial(t.Context(), tr.network, address, connected, &reactor.DialOptions{Stream: &o}))
+		plain, err := dialPlain(s.Listener.Addr())
+		require.NoError(t, err)
+		require.NoError(t, s.Adopt(plain, connected, &o))
+		for range 2 {
+			do(t, receive(t, refs), func(c *reactor.Conn) {
+				for option, want := range want {
+					require.Equal(t, want, option.of(t, c.FD()), "option %v", option)
+				}
+			})
+		}
+	})
+
+	s := transport{"unix", 1}.serve(t, shared(&hooks{}), nil)
+	never := func(*reactor.Conn, error) (reactor.Handler, error) { t.Error("called"); return nil, nil }
+	wrong := &reactor.StreamOptions{UserTimeout: time.Second}
+	err := s.Dial(t.Context(), "unix", s.Listener.Addr().String(), never, &reactor.DialOptions{Stream: wrong})
+	require.ErrorContains(t, err, "UserTimeout is for tcp")
+	plain, err := dialPlain(s.Listener.Addr())
+	require.NoError(t, err)
+	defer plain.Close()
+	require.EqualError(t, s.Adopt(plain, never, wrong), "reactor: UserTimeout is for tcp")
+}
+
 // A unix connection gets the SendBuffer that was asked for; it has no other option.
 func TestUnixConnectionsHaveTheSendBuffer(t *testing.T) {
 	t.Parallel()

@@ -454,3 +454,10 @@ func (b *logBook) String() string {
 
 // has says whether text was written.
 func (b *logBook) has(text string) bool { return strings.Contains(b.String(), text) }
+
+// reset forgets what was written.
+func (b *logBook) reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.Reset()
+}
