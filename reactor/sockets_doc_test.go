@@ -171,9 +171,9 @@ var socketCalls = map[string]func(t *testing.T){
 	},
 	"sendall": func(t *testing.T) {
 		s, w := onLocal(t, once(func(c *reactor.Conn) error {
-			n, err := c.Write(morePattern()) // more than the kernel takes
-			if n != len(morePattern()) || !c.Blocked() {
-				t.Errorf("Write took %d, Blocked is %t", n, c.Blocked())
+			n, err := c.Write(morePattern()) // more than the kernel takes, as a rule
+			if n != len(morePattern()) {
+				t.Errorf("Write took %d", n)
 			}
 			return err
 		}), nil)
