@@ -287,3 +287,40 @@ func ExampleHandOver() {
 	close(hangups)
 	// Output: served: <nil>
 }
+
+// Stats tells what the loops have done. A server would have its monitoring ask.
+func ExampleReactor_Stats() {
+	r, err := reactor.New(reactor.Options{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	hello := reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+		c.Write([]byte("hello"))
+		return len(in), c.Close()
+	})
+	lis, err := r.Listen("tcp", "127.0.0.1:0", func(*reactor.Conn) (reactor.Handler, error) { return hello, nil }, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer stop()
+		conn, err := net.Dial("tcp", lis.Addr().String())
+		if err != nil {
+			log.Print(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "hi")
+		io.ReadAll(conn)
+	}()
+	if err := r.Serve(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	s := r.Stats()
+	n, closes, _ := s.Total()
+	fmt.Println("received", n.BytesReceived, "sent", n.BytesSent, "closed here", closes[reactor.CloseLocal])
+	// Output:
+	// received 2 sent 5 closed here 1
+}
