@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -220,3 +221,6 @@ func (s *ListenerStats) add(part ListenerStats) {
 		s.Errors[errno] += n
 	}
 }
+
+// Packets says whether it is a packet listener, of which Datagrams tells; the others accept connections.
+func (s *ListenerStats) Packets() bool { return strings.HasPrefix(s.Network, "udp") }

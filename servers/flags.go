@@ -4,12 +4,14 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -30,6 +32,7 @@ type config struct {
 	size      int // of a message
 	logLevel  slog.Level
 	profile   *os.File // nil for none
+	metrics   string   // address to serve them on, "" for none
 }
 
 // parse reads the command line, for a process that was given sockets. Its errors are one line; flag.ErrHelp means that help was asked for and given.
@@ -91,6 +94,7 @@ func newFlags(s *service) *flags {
 	f.set.Usage = func() {}
 	f.high, f.max = size{reactor.DefaultHighWater, "64KiB"}, size{reactor.DefaultMaxOutput, "16MiB"}
 	f.cfg.reactor.DrainTimeout = reactor.DefaultDrainTimeout
+	f.cfg.reactor.SlowHandler = 100 * time.Millisecond
 	f.cfg.codec = codec.LengthPrefix(4, codec.DefaultMax)
 
 	f.set.Func("listen", "`URL` to listen on, repeatable: tcp://host:port, tcp4://, tcp6://, udp://, udp4://, udp6://, unix://path\n"+
@@ -136,6 +140,20 @@ func newFlags(s *service) *flags {
 		}
 		return f.cfg.logLevel.UnmarshalText([]byte(s))
 	})
+	f.set.Func("metrics", "serve Prometheus metrics at http://`address`/metrics and pprof at /debug/pprof/;\n"+
+		":port means 127.0.0.1:port (default none)", func(address string) error {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return errors.New("want host:port, or :port for 127.0.0.1:port")
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return fmt.Errorf("port %q is not a number from 0 to 65535", port)
+		}
+		f.cfg.metrics = net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)
+		f.cfg.reactor.Measure = true
+		return nil
+	})
+	f.duration("slow-handler", "log what holds an event loop longer than this `duration`, with its stack, 0 for never", &f.cfg.reactor.SlowHandler)
 	f.set.StringVar(&f.profile, "cpuprofile", "", "write a CPU profile to `file`")
 	return f
 }

@@ -47,6 +47,9 @@ func TestBadFlags(t *testing.T) {
 		{"message -size 0", []string{"-size", `"0"`, "1 to"}},
 		{"message -size -4", []string{"-size", `"-4"`}},
 		{"echo -log-level loud", []string{"-log-level", `"loud"`, "debug, info, warn or error"}},
+		{"echo -metrics 9100", []string{"-metrics", `"9100"`, "host:port"}},
+		{"echo -metrics :http", []string{"-metrics", `":http"`, "65535"}},
+		{"echo -slow-handler 100", []string{"-slow-handler", `"100"`, "10s"}},
 		{"echo -cpuprofile /no/such/folder/profile", []string{"-cpuprofile", "/no/such/folder/profile", "no such file"}},
 		{"echo -listen 127.0.0.1:1060", []string{"-listen", `"127.0.0.1:1060"`, "tcp://host:port"}},
 		{"echo -listen tcp://127.0.0.1", []string{"-listen", `"tcp://127.0.0.1"`, "tcp://host:port"}},
@@ -92,7 +95,7 @@ func TestHelp(t *testing.T) {
 	for _, name := range []string{
 		"listen", "loops", "reuseport", "backlog", "max-conns", "idle-timeout", "first-byte-timeout", "frame-timeout", "high-water",
 		"low-water", "max-output",
-		"drain-timeout", "codec", "size", "log-level", "cpuprofile",
+		"drain-timeout", "codec", "size", "log-level", "cpuprofile", "metrics", "slow-handler",
 	} {
 		require.Contains(t, r.stdout, "\n  -"+name)
 	}

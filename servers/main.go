@@ -7,7 +7,7 @@
 //
 // Reading order of the files: main.go (the program's life), services.go (what it can serve; each service is a package
 // below this folder, for use on any reactor), flags.go, listen.go, handover.go
-// (how a successor takes over), log.go.
+// (how a successor takes over), observe.go, log.go.
 package main
 
 import (
@@ -64,6 +64,10 @@ func run(args []string) int {
 	p := &program{cfg: cfg, log: newLogger(cfg), signals: signals, hangups: hangups}
 	cfg.reactor.Logger = p.log
 	if p.reactor, err = reactor.New(cfg.reactor); err != nil {
+		return complain(exitFailed, err)
+	}
+	if err := observe(p.reactor, cfg, p.log); err != nil {
+		_ = p.reactor.Close()
 		return complain(exitFailed, err)
 	}
 	if p.listeners, err = listen(p.reactor, cfg, p.log); err != nil {

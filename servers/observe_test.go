@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package main_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var metricsURL = regexp.MustCompile(`url=(http://\S+)/metrics`)
+
+// observed starts a server with -metrics and returns where.
+func observed(t *testing.T, args ...string) (s *server, url string) {
+	t.Helper()
+	s = start(t, append(args, "-metrics", ":0")...)
+	s.logs("msg=metrics", "url=")
+	return s, metricsURL.FindStringSubmatch(s.stderr.String())[1]
+}
+
+// get returns what an URL has.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	client := http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	r, err := client.Get(url)
+	require.NoError(t, err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, r.StatusCode, "%s", body)
+	return string(body)
+}
+
+// The metrics are served on loopback, beside profiles, and know of the traffic.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	s, url := observed(t, "echo")
+	require.Regexp(t, `^http://127\.0\.0\.1:`, url)
+	require.Equal(t, "hello", string(s.ask([]byte("hello"))))
+	eventually(t, func() bool {
+		return regexp.MustCompile(`(?m)^quartet_connections_closed_total\{reason="peer"\} 1$`).MatchString(get(t, url+"/metrics"))
+	}, "the connection is counted")
+	text := get(t, url+"/metrics")
+	require.Contains(t, text, "\nquartet_receive_bytes_total 5\n")
+	require.Contains(t, text, "\nquartet_loop_busy_seconds_total{")
+	require.Contains(t, text, "\ngo_goroutines ")
+	require.Contains(t, get(t, url+"/debug/pprof/goroutine?debug=1"), "goroutine profile")
+	s.stop()
+}
+
+// An address that cannot be had for the metrics is told as that of a listener is.
+func TestMetricsInUse(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer lis.Close()
+	r := runToEnd(t, "echo", "-listen", "tcp://127.0.0.1:0", "-metrics", lis.Addr().String())
+	require.Equal(t, 1, r.code)
+	require.Empty(t, r.stdout)
+	requireOneLine(t, r.stderr, lis.Addr().String(), "address already in use")
+}
