@@ -61,7 +61,7 @@ const (
 	TracePartial                     // the input ends inside a frame: N bytes are there, Of are needed to go on
 	TraceWrite                       // the kernel took N of Of bytes
 	TraceWriteAgain                  // the kernel took none of Of bytes (EAGAIN)
-	TraceInterest                    // the connection is watched for N, no longer for Of, each a TraceInterest constant
+	TraceInterest                    // what the connection is watched for changed; String names it
 	TraceStopped                     // delivery and reading stop; N is the StopReason, Of the bytes unsent
 	TraceResumed                     // the reason N is over
 	TraceEOF                         // the peer has shut down its writing half

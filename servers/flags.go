@@ -13,6 +13,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,8 @@ type config struct {
 	logLevel  slog.Level
 	profile   *os.File // nil for none
 	metrics   string   // address to serve them on, "" for none
+	trace     *os.File // nil for none
+	story     bool     // as which trace is written
 }
 
 // parse reads the command line, for a process that was given sockets. Its errors are one line; flag.ErrHelp means that help was asked for and given.
@@ -84,7 +87,7 @@ type flags struct {
 	cfg config
 
 	high, low, max size
-	profile        string
+	profile, trace string
 }
 
 // newFlags declares the flags. All services have the same ones, so that a command line survives a change of the service.
@@ -154,6 +157,8 @@ func newFlags(s *service) *flags {
 		return nil
 	})
 	f.duration("slow-handler", "log what holds an event loop longer than this `duration`, with its stack, 0 for never", &f.cfg.reactor.SlowHandler)
+	f.set.StringVar(&f.trace, "trace", "", "write the last events of the loops to `file` at the end: a story if it ends in .txt, else\n"+
+		"JSON for ui.perfetto.dev")
 	f.set.StringVar(&f.profile, "cpuprofile", "", "write a CPU profile to `file`")
 	return f
 }
@@ -189,16 +194,38 @@ func (f *flags) config(given *reactor.Inheritance) (*config, error) {
 	if cfg.endpoints == nil {
 		cfg.endpoints = cfg.service.defaultEndpoints()
 	}
-	if f.profile != "" {
-		if given.FromPredecessor() { // who may not have finished the file yet
-			f.profile += fmt.Sprintf(".%d", os.Getpid())
-		}
-		var err error
-		if cfg.profile, err = os.Create(f.profile); err != nil {
-			return nil, fmt.Errorf("invalid value %q for flag -cpuprofile: %w", f.profile, err)
-		}
+	cfg.story = filepath.Ext(f.trace) == ".txt"
+	if given.FromPredecessor() { // who may not have finished the files yet
+		f.profile, f.trace = successors(f.profile), successors(f.trace)
+	}
+	var err error
+	if cfg.profile, err = create("cpuprofile", f.profile); err != nil {
+		return nil, err
+	}
+	if cfg.trace, err = create("trace", f.trace); err != nil {
+		return nil, err
 	}
 	return &cfg, nil
+}
+
+// successors returns the name of a successor's file in place of its predecessor's.
+func successors(path string) string {
+	if path == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s.%d", path, os.Getpid())
+}
+
+// create opens the file that a flag names, if it does.
+func create(flag, path string) (*os.File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("invalid value %q for flag -%s: %w", path, flag, err)
+	}
+	return file, nil
 }
 
 // count declares a flag that is a number from 0 to most.

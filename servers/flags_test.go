@@ -50,6 +50,7 @@ func TestBadFlags(t *testing.T) {
 		{"echo -metrics 9100", []string{"-metrics", `"9100"`, "host:port"}},
 		{"echo -metrics :http", []string{"-metrics", `":http"`, "65535"}},
 		{"echo -slow-handler 100", []string{"-slow-handler", `"100"`, "10s"}},
+		{"echo -trace /no/such/folder/trace", []string{"-trace", "/no/such/folder/trace", "no such file"}},
 		{"echo -cpuprofile /no/such/folder/profile", []string{"-cpuprofile", "/no/such/folder/profile", "no such file"}},
 		{"echo -listen 127.0.0.1:1060", []string{"-listen", `"127.0.0.1:1060"`, "tcp://host:port"}},
 		{"echo -listen tcp://127.0.0.1", []string{"-listen", `"tcp://127.0.0.1"`, "tcp://host:port"}},
@@ -94,8 +95,7 @@ func TestHelp(t *testing.T) {
 	require.Zero(t, r.code)
 	for _, name := range []string{
 		"listen", "loops", "reuseport", "backlog", "max-conns", "idle-timeout", "first-byte-timeout", "frame-timeout", "high-water",
-		"low-water", "max-output",
-		"drain-timeout", "codec", "size", "log-level", "cpuprofile", "metrics", "slow-handler",
+		"low-water", "max-output", "drain-timeout", "codec", "size", "log-level", "cpuprofile", "metrics", "slow-handler", "trace",
 	} {
 		require.Contains(t, r.stdout, "\n  -"+name)
 	}

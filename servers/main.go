@@ -70,6 +70,13 @@ func run(args []string) int {
 		_ = p.reactor.Close()
 		return complain(exitFailed, err)
 	}
+	if cfg.trace != nil {
+		t, err := p.reactor.Trace(reactor.TraceOptions{Events: traceEvents})
+		if err != nil {
+			return complain(exitFailed, err)
+		}
+		defer writeTrace(t, cfg, p.log)
+	}
 	if p.listeners, err = listen(p.reactor, cfg, p.log); err != nil {
 		_ = p.reactor.Close() // nothing has been served; it removes the socket files of the listeners that could be had
 		return complain(exitFailed, err)

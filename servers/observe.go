@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,7 +16,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/quartet-go/quartet/reactor/metrics"
+	"github.com/quartet-go/quartet/reactor/trace"
 )
+
+// traceEvents bounds what -trace keeps of each loop: 8 MiB in memory, some 15 MiB as JSON.
+const traceEvents = 1 << 16
+
+// writeTrace writes what was recorded.
+func writeTrace(t *reactor.Trace, cfg *config, log *slog.Logger) {
+	t.Stop()
+	events, lost := t.Events()
+	file, write := cfg.trace, trace.Chrome
+	if cfg.story {
+		write = trace.Story
+	}
+	if err := errors.Join(write(file, events), file.Close()); err != nil {
+		log.Error("trace", "err", err)
+		return
+	}
+	log.Info("trace", "file", file.Name(), "events", len(events), "overwritten", lost)
+}
 
 // What a client of the metrics may keep waiting. A profile is taken for as long as its client asks.
 const (

@@ -4,9 +4,12 @@
 package main_test
 
 import (
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"testing"
 
@@ -52,6 +55,39 @@ func TestMetrics(t *testing.T) {
 	require.Contains(t, text, "\ngo_goroutines ")
 	require.Contains(t, get(t, url+"/debug/pprof/goroutine?debug=1"), "goroutine profile")
 	s.stop()
+}
+
+// A trace is written at the end, as JSON or as a story.
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"trace.json", "trace.txt"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), name)
+			s := start(t, "echo", "-loops", "2", "-trace", path)
+			require.Equal(t, "hello", string(s.ask([]byte("hello"))))
+			s.stop()
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			if name == "trace.txt" {
+				require.Regexp(t, `(?s)opened.*read 5 bytes.*wrote 5 of 5 bytes.*closed: peer`, string(text))
+				return
+			}
+			var file struct {
+				TraceEvents []struct {
+					Name string
+					Ph   string
+				}
+			}
+			require.NoError(t, json.Unmarshal(text, &file))
+			phases := map[string]int{}
+			for _, e := range file.TraceEvents {
+				phases[e.Ph]++
+			}
+			require.Equal(t, []int{1, 1}, []int{phases["s"], phases["f"]}, "one connection")
+			require.NotZero(t, phases["X"])
+		})
+	}
 }
 
 // An address that cannot be had for the metrics is told as that of a listener is.
