@@ -71,7 +71,7 @@ func TestMaxPerPeer(t *testing.T) {
 				_, served := s.servedFrom("127.0.0.1")
 				require.False(t, served)
 			}
-			require.Equal(t, reactor.ListenerStats{PeerLimited: 4}, s.Listener.Stats())
+			require.EqualValues(t, 4, s.Listener.Stats().PeerLimited)
 			require.Len(t, w.refs, 3, "the accept func was called for who was refused")
 			_, served := s.servedFrom("127.0.0.2")
 			require.True(t, served)

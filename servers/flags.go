@@ -71,7 +71,7 @@ func names() string {
 	for _, s := range services {
 		list = append(list, s.name)
 	}
-	return strings.Join(list, ", ")
+	return strings.Join(append(list, "top"), ", ")
 }
 
 func printUsage() {
@@ -79,6 +79,7 @@ func printUsage() {
 	for _, s := range services {
 		fmt.Printf("  %-10s %s; over %s\n", s.name, s.summary, strings.Join(s.networks, ", "))
 	}
+	fmt.Printf("\nOr servers top URL:\n  %-10s %s\n", "top", topSummary)
 }
 
 // flags is a command line being read.
@@ -143,8 +144,8 @@ func newFlags(s *service) *flags {
 		}
 		return f.cfg.logLevel.UnmarshalText([]byte(s))
 	})
-	f.set.Func("metrics", "serve Prometheus metrics at http://`address`/metrics and pprof at /debug/pprof/;\n"+
-		":port means 127.0.0.1:port (default none)", func(address string) error {
+	f.set.Func("metrics", "serve Prometheus metrics at http://`address`/metrics, pprof at /debug/pprof/ and what servers top\n"+
+		"shows at /debug/quartet; :port means 127.0.0.1:port (default none)", func(address string) error {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
 			return errors.New("want host:port, or :port for 127.0.0.1:port")
@@ -230,7 +231,7 @@ func create(flag, path string) (*os.File, error) {
 
 // count declares a flag that is a number from 0 to most.
 func (f *flags) count(name, usage string, n *int, most int) {
-	f.set.Func(name, usage+" (default 0)", func(s string) error {
+	f.set.Func(name, usage+fmt.Sprintf(" (default %d)", *n), func(s string) error {
 		v, err := strconv.Atoi(s)
 		if err != nil || v < 0 || v > most {
 			return fmt.Errorf("want a whole number from 0 to %d", most)

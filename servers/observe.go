@@ -4,19 +4,23 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/quartet-go/quartet/reactor"
+	"github.com/quartet-go/quartet/reactor/inspect"
 	"github.com/quartet-go/quartet/reactor/metrics"
 	"github.com/quartet-go/quartet/reactor/trace"
+	"github.com/quartet-go/quartet/servers/top"
 )
 
 // traceEvents bounds what -trace keeps of each loop: 8 MiB in memory, some 15 MiB as JSON.
@@ -43,29 +47,80 @@ const (
 	idleTimeout   = time.Minute
 )
 
-// observe serves what -metrics asks for, until the program ends.
-func observe(r *reactor.Reactor, cfg *config, log *slog.Logger) error {
-	if cfg.metrics == "" {
-		return nil
-	}
-	lis, err := net.Listen("tcp", cfg.metrics)
-	if err != nil {
-		return err
-	}
-	log.Info("metrics", "url", "http://"+lis.Addr().String()+"/metrics")
-	server := &http.Server{
-		Handler: observer(r), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
-	go func() { log.Error("metrics", "err", server.Serve(lis)) }()
-	return nil
+// An observer is what -metrics asks for. nil does nothing.
+type observer struct {
+	address string
+	server  *http.Server
+	log     *slog.Logger
+	over    context.Context // done when it is closed
+	end     context.CancelFunc
 }
 
-func observer(r *reactor.Reactor) http.Handler {
+// observe serves what -metrics asks for until it is closed, or the program ends. A successor may have to wait for the
+// address, which its predecessor has until the successor serves.
+func observe(r *reactor.Reactor, cfg *config, log *slog.Logger, successor bool) (*observer, error) {
+	if cfg.metrics == "" {
+		return nil, nil
+	}
+	o := &observer{address: cfg.metrics, log: log, server: &http.Server{
+		Handler: pages(r), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}}
+	o.over, o.end = context.WithCancel(context.Background())
+	lis, err := net.Listen("tcp", o.address)
+	switch {
+	case err == nil:
+		go o.serve(lis)
+	case successor && errors.Is(err, syscall.EADDRINUSE):
+		go o.await()
+	default:
+		return nil, err
+	}
+	return o, nil
+}
+
+// await serves when the predecessor has let go of the address.
+func (o *observer) await() {
+	ctx, cancel := context.WithTimeout(o.over, readyTime)
+	defer cancel()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			o.log.Error("no metrics", "address", o.address, "err", "the predecessor still has the address")
+			return
+		}
+		if lis, err := net.Listen("tcp", o.address); err == nil {
+			o.serve(lis)
+			return
+		}
+	}
+}
+
+func (o *observer) serve(lis net.Listener) {
+	o.log.Info("metrics", "url", "http://"+lis.Addr().String()+"/metrics")
+	if err := o.server.Serve(lis); err != http.ErrServerClosed {
+		o.log.Error("metrics", "err", err)
+	}
+}
+
+// close gives the address up. Who is being answered is not cut off.
+func (o *observer) close() {
+	if o == nil {
+		return
+	}
+	o.end()
+	go func() { _ = o.server.Shutdown(context.Background()) }() // returns an error of closing the socket, at most
+}
+
+func pages(r *reactor.Reactor) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.New(r), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle(top.Path, inspect.Handler(r))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -100,4 +101,49 @@ func TestMetricsInUse(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.Empty(t, r.stdout)
 	requireOneLine(t, r.stderr, lis.Addr().String(), "address already in use")
+}
+
+// top shows once, on something that is no terminal: the loops, and who is busy.
+func TestTop(t *testing.T) {
+	t.Parallel()
+	s, url := observed(t, "echo", "-loops", "2")
+	c := s.dial()
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for buf := make([]byte, 1000); ; {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			if _, err := c.Write(buf); err != nil {
+				stopped <- err
+				return
+			}
+			if _, err := io.ReadFull(c, buf); err != nil {
+				stopped <- err
+				return
+			}
+		}
+	}()
+	for _, args := range [][]string{{url, "-interval", "200ms"}, {"-interval", "200ms", "-n", "2", strings.TrimPrefix(url, "http://")}} {
+		r := runToEnd(t, append([]string{"top"}, args...)...)
+		require.Zero(t, r.code, r.stderr)
+		require.Empty(t, r.stderr)
+		require.NotContains(t, r.stdout, "\x1b")
+		require.Regexp(t, `(?m)^   0 +\d+\.\d% +\d+ .*\n   1 +\d+\.\d% +\d+ `, r.stdout)
+		require.Contains(t, r.stdout, "  "+s.addrs[0]+"<-"+c.LocalAddr().String()+"\n")
+		for line := range strings.Lines(r.stdout) {
+			require.LessOrEqual(t, len(line), 80+1)
+		}
+	}
+	close(stop)
+	require.NoError(t, <-stopped)
+	c.Close()
+	s.stop()
+
+	r := runToEnd(t, "top", url)
+	require.Equal(t, 1, r.code)
+	requireOneLine(t, r.stderr, "connection refused")
 }

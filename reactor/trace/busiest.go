@@ -16,7 +16,7 @@ import (
 // A Flow is what one connection moved.
 type Flow struct {
 	Conn     uint64            `json:"id"`
-	Tuple    reactor.FourTuple `json:"-"`
+	Tuple    reactor.FourTuple `json:"tuple"`
 	Loop     int               `json:"loop"`
 	Received int64             `json:"received"` // bytes
 	Sent     int64             `json:"sent"`     // bytes
