@@ -112,7 +112,7 @@ func TestMaxPerPeerGivesPlacesBack(t *testing.T) {
 				receive(t, w.ends)
 				eventually(t, "the place is given back", func() bool { return s.Listener.Peers() == 0 })
 			}
-			require.Zero(t, s.Listener.Stats())
+			require.Zero(t, s.Listener.Stats().PeerLimited+s.Listener.Stats().RateLimited)
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestMaxPerPeerGivesPlacesBack(t *testing.T) {
 			s.dial().expectGone()
 			eventually(t, "the place is given back", func() bool { return s.Listener.Peers() == 0 })
 		}
-		require.Zero(t, s.Listener.Stats())
+		require.Zero(t, s.Listener.Stats().PeerLimited+s.Listener.Stats().RateLimited)
 	})
 }
 
@@ -232,7 +232,7 @@ func TestWithinAcceptRate(t *testing.T) {
 		cl.send("x")
 		cl.expect("x")
 	}
-	require.Zero(t, s.Listener.Stats())
+	require.Zero(t, s.Listener.Stats().PeerLimited+s.Listener.Stats().RateLimited)
 }
 
 // Connections over MaxPerPeer take nothing of the rate: who floods cannot use up what is for others.

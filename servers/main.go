@@ -104,8 +104,8 @@ type program struct {
 	reactor   *reactor.Reactor
 	listeners []*reactor.Listener // in the order of cfg.endpoints
 	observer  *observer
-	signals   <-chan os.Signal    // to stop
-	hangups   <-chan os.Signal    // to be replaced
+	signals   <-chan os.Signal // to stop
+	hangups   <-chan os.Signal // to be replaced
 }
 
 // announce tells that the program listens: on standard output, or its predecessor, who has told.

@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -56,6 +58,33 @@ func TestMetrics(t *testing.T) {
 	require.Contains(t, text, "\ngo_goroutines ")
 	require.Contains(t, get(t, url+"/debug/pprof/goroutine?debug=1"), "goroutine profile")
 	s.stop()
+}
+
+// A successor serves the metrics when its predecessor has let go of their address.
+func TestMetricsOfASuccessor(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := lis.Addr().String()
+	lis.Close()
+	s := start(t, "echo", "-metrics", address)
+	s.logs("msg=metrics")
+	s.signal(syscall.SIGHUP)
+	s.logs("handed over", "successor=")
+	pid, err := strconv.Atoi(regexp.MustCompile(`successor=(\d+)`).FindStringSubmatch(s.stderr.String())[1])
+	require.NoError(t, err)
+	stopped := false
+	defer func() {
+		if !stopped {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}()
+	eventually(t, func() bool { return strings.Count(s.stderr.String(), "msg=metrics") == 2 }, "the successor serves metrics")
+	require.Contains(t, get(t, "http://"+address+"/metrics"), "process_start_time_seconds")
+	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+	stopped = true
+	require.Zero(t, s.exit())
+	eventually(t, func() bool { return strings.Count(s.stderr.String(), "msg=stopped") == 2 }, "both have ended")
 }
 
 // A trace is written at the end, as JSON or as a story.

@@ -92,11 +92,15 @@ var (
 	accepts      = counter("listener_accepts_total", "Stream connections accepted.", "listener")
 	acceptErrors = counter("listener_accept_errors_total", "Calls of accept(2) that failed.", "listener", "errno")
 	atMaxConns   = counter("listener_at_max_conns_total", "Times that accepting stopped because Options.MaxConns were open.", "listener")
+	peerLimited  = counter("listener_peer_limited_total", "Connections refused because their peer had MaxPerPeer open.", "listener")
+	rateLimited  = counter("listener_rate_limited_total", "Times that accepting stopped because of AcceptRate.", "listener")
 
 	datagramsReceived  = counter("datagrams_received_total", "Datagrams delivered.", "listener")
 	datagramsTruncated = counter("datagrams_truncated_total", "Datagrams delivered that were longer than MaxDatagram.", "listener")
 	datagramsSent      = counter("datagrams_sent_total", "Datagrams that the kernel took.", "listener")
 	datagramsUnsent    = counter("datagrams_unsent_total", "Datagrams that the kernel did not take.", "listener")
+	datagramsErrors    = counter("datagrams_receive_errors_total", "What ICMP messages said, and other failures to receive.", "listener")
+	datagramsRefused   = counter("datagrams_refused_total", "Datagrams that began no session.", "listener")
 	datagramsDropped   = counter("datagrams_dropped_total", "Datagrams that the kernel discarded for want of room in the receive buffer.", "listener")
 )
 
@@ -195,11 +199,15 @@ func (b batch) listener(l *reactor.ListenerStats) {
 		b.add(datagramsTruncated, float64(d.Truncated), name)
 		b.add(datagramsSent, float64(d.Sent), name)
 		b.add(datagramsUnsent, float64(d.Unsent), name)
+		b.add(datagramsErrors, float64(d.ReceiveErrors), name)
+		b.add(datagramsRefused, float64(d.Refused), name)
 		b.add(datagramsDropped, float64(d.Dropped), name)
 		return
 	}
 	b.add(accepts, float64(l.Accepts), name)
 	b.add(atMaxConns, float64(l.AtMaxConns), name)
+	b.add(peerLimited, float64(l.PeerLimited), name)
+	b.add(rateLimited, float64(l.RateLimited), name)
 	for errno, n := range l.Errors {
 		b.add(acceptErrors, float64(n), name, errno)
 	}
