@@ -196,6 +196,7 @@ func (l *loop) guard(what string, fn func()) {
 		if value == nil {
 			value = ErrGoexit
 		}
+		l.counts.Panics++
 		l.r.opts.Logger.Error("reactor: "+what+" panicked", "value", value, "stack", string(debug.Stack()))
 	}()
 	fn()

@@ -69,7 +69,7 @@ type LoopStats struct {
 	Stale bool      `json:"stale"`
 	Time  time.Time `json:"time"`
 
-	Conns     int   `json:"conns"`     // connections of this loop, or on their way to it
+	Conns     int   `json:"conns"`     // connections of this loop, or on their way to it; dials and sockets of DialPacket count
 	Lingering int   `json:"lingering"` // connections that only linger
 	Mailbox   int   `json:"mailbox"`   // tasks that wait
 	Timers    int   `json:"timers"`    // deadlines of connections, each counted once, and timers of AfterFunc
@@ -114,7 +114,7 @@ type Counters struct {
 	HighWater uint64 `json:"high_water"` // times that output passed a high-water mark, which stops delivery
 	Pressure  uint64 `json:"pressure"`   // times that reading stopped because of MaxBuffered
 
-	Accepts  uint64 `json:"accepts"`  // connections that the loop's listening sockets accepted, for itself or other loops
+	Accepts  uint64 `json:"accepts"`  // connections that the loop's listening sockets accepted and MaxPerPeer let in, for itself or other loops
 	Opens    uint64 `json:"opens"`    // connections for which the loop has a handler, or had
 	Refusals uint64 `json:"refusals"` // connections that their accept func refused
 	TooLate  uint64 `json:"too_late"` // connections that came after Shutdown's patience, or to a loop that had ended
