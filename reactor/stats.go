@@ -86,8 +86,8 @@ type LoopStats struct {
 	// Options.Measure.
 	TaskLag *Histogram `json:"task_lag,omitempty"`
 
-	// EventTime is how long the loop took for each event, handlers included; its Sum is how long it was busy, its Count
-	// Events less those that were not measured, when a handler ended its goroutine. nil without Options.Measure.
+	// EventTime is how long the loop took for each event, handlers included: its Sum is how long the loop was busy, its
+	// Count is Events but for one in progress. nil without Options.Measure.
 	EventTime *Histogram `json:"event_time,omitempty"`
 }
 
