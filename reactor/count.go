@@ -211,6 +211,8 @@ func socketStats(s source) ListenerStats {
 		return s.counts.stats()
 	case *PacketConn:
 		return ListenerStats{Datagrams: s.stats}
+	case *adoptedPacket:
+		return ListenerStats{Datagrams: s.stats}
 	}
 	return ListenerStats{}
 }

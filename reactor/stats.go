@@ -9,7 +9,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -159,7 +158,8 @@ type ListenerStats struct {
 	// RateLimited is how often accepting stopped because of AcceptRate; who came meanwhile waited in the backlog.
 	RateLimited uint64 `json:"rate_limited"`
 
-	Datagrams PacketStats `json:"datagrams"` // of a packet listener
+	Packets   bool        `json:"packets"`   // it is a packet listener, of which Datagrams tells; the others accept connections
+	Datagrams PacketStats `json:"datagrams"` // all its sockets together
 }
 
 // Stats takes the loops down, each at one moment, by way of their mailboxes. It waits for loops that are busy, for at
@@ -197,6 +197,8 @@ func (lis *Listener) Stats() ListenerStats {
 // sum adds up what the loops have said of the listener.
 func (lis *Listener) sum(views []loopView) ListenerStats {
 	s := ListenerStats{Network: lis.network, Address: lis.addr.String()}
+	_, streams := lis.sockets[0].(*acceptor)
+	s.Packets = !streams
 	if lis.limits != nil {
 		s.PeerLimited, s.RateLimited = lis.limits.refusals.Load(), lis.limits.waits.Load()
 	}
@@ -221,6 +223,3 @@ func (s *ListenerStats) add(part ListenerStats) {
 		s.Errors[errno] += n
 	}
 }
-
-// Packets says whether it is a packet listener, of which Datagrams tells; the others accept connections.
-func (s *ListenerStats) Packets() bool { return strings.HasPrefix(s.Network, "udp") }

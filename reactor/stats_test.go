@@ -407,3 +407,33 @@ func TestSlowHandlerThatExits(t *testing.T) {
 	cl.expectGone()
 	eventually(t, "its end is reported", func() bool { return s.Log.has("a handler held its loop") })
 }
+
+// A datagram socket that was adopted is told like a packet listener; one that was refused, not at all.
+func TestStatsOfAdoptedSockets(t *testing.T) {
+	s := start(t, reactor.Options{Loops: 1})
+	adopt := func(h reactor.PacketHandler, err error) *reactor.Listener {
+		conn, failed := net.ListenPacket("udp", "127.0.0.1:0")
+		require.NoError(t, failed)
+		lis, failed := s.AdoptPacket(conn, func(*reactor.PacketConn) (reactor.PacketHandler, error) { return h, err }, nil)
+		require.NoError(t, failed)
+		return lis
+	}
+	adopt(nil, errors.New("not this one"))
+	lis := adopt(reactor.PacketFunc(func(_ *reactor.PacketConn, d *reactor.Datagram) { _ = d.Reply(d.Payload) }), nil)
+	conn, err := net.Dial("udp", lis.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	_, err = conn.Write([]byte("ping"))
+	require.NoError(t, err)
+	_, err = io.ReadAtLeast(conn, make([]byte, 8), 4)
+	require.NoError(t, err)
+	st := s.Stats()
+	require.Len(t, st.Listeners, 1)
+	require.True(t, st.Listeners[0].Packets)
+	require.Equal(t, lis.Addr().String(), st.Listeners[0].Address)
+	require.EqualValues(t, 1, st.Listeners[0].Datagrams.Received)
+	require.NoError(t, lis.Close())
+	require.EqualValues(t, 1, lis.Stats().Datagrams.Received)
+	require.Empty(t, s.Stats().Listeners)
+}

@@ -194,7 +194,7 @@ func (b batch) totals(n reactor.Counters, closes reactor.CloseCounts, codecs []r
 
 func (b batch) listener(l *reactor.ListenerStats) {
 	name := l.Network + " " + l.Address
-	if d := &l.Datagrams; l.Packets() {
+	if d := &l.Datagrams; l.Packets {
 		b.add(datagramsReceived, float64(d.Received), name)
 		b.add(datagramsTruncated, float64(d.Truncated), name)
 		b.add(datagramsSent, float64(d.Sent), name)
