@@ -39,6 +39,7 @@ type acceptor struct {
 	told     bool          // the log says that nothing is accepted
 	draining bool          // Shutdown has begun
 	drained  int           // connections accepted since, at most
+	counts   acceptCounts
 
 	stops, waits, refusals spell
 }
@@ -105,7 +106,9 @@ func (a *acceptor) accept(n int) bool {
 			}
 			return false
 		}
+		mark := a.loop.mark()
 		fd, tuple, full, err := a.acceptOnePlace()
+		a.counts.count(full, err)
 		refused := err == 0 && !full && !limits.enter(tuple.Remote.Addr())
 		if err != 0 || full || refused {
 			limits.giveBack()
@@ -118,7 +121,7 @@ func (a *acceptor) accept(n int) bool {
 			a.refuse(fd, tuple)
 			continue
 		case err == 0:
-			a.hand(fd, tuple)
+			a.hand(fd, tuple, mark)
 			continue
 		}
 		switch err {
@@ -164,16 +167,19 @@ func (a *acceptor) acceptOnePlace() (fd int, tuple FourTuple, full bool, err uni
 }
 
 // hand gives a new connection to the loop with the fewest, or to this one where each loop has its own socket.
-func (a *acceptor) hand(fd int, tuple FourTuple) {
+func (a *acceptor) hand(fd int, tuple FourTuple, mark int64) {
 	l := a.loop
 	if !a.listener.opts.ReusePort {
 		l = l.leastLoaded()
 	}
 	l.load.Add(1)
 	c := l.newConn(&a.listener.origin, fd, tuple)
+	a.loop.counts.Accepts++
+	a.loop.span(TraceAccept, c, mark, 0, 0)
 	if l == a.loop {
 		l.serve(c, (*Conn).open)
 	} else if l.post(task{op: opOpen, c: c}, true) != nil {
+		a.loop.counts.TooLate++
 		l.load.Add(-1)
 		l.r.conns.Add(-1)
 		a.listener.limits.leave(tuple.Remote.Addr())

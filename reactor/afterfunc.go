@@ -155,6 +155,7 @@ func (t *Timer) run() {
 		if value == nil {
 			value = ErrGoexit // run's deferred left starts a new goroutine
 		}
+		t.loop.counts.Panics++
 		t.loop.r.opts.Logger.Error("reactor: timer panicked", "value", value, "stack", string(debug.Stack()))
 	}()
 	if t.socket != nil {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/reactor"
@@ -31,6 +32,31 @@ func BenchmarkEcho(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("conns=%d/goroutines", conns), func(b *testing.B) {
 			benchmarkRequests(b, goroutineEcho(b), conns, pattern(64), 64)
+		})
+	}
+}
+
+// BenchmarkObserved is BenchmarkEcho with nothing switched on (off), timed events, a watchdog, and a trace.
+func BenchmarkObserved(b *testing.B) {
+	rows := []struct {
+		name  string
+		opts  reactor.Options
+		trace bool
+	}{
+		{"off", reactor.Options{}, false},
+		{"measure", reactor.Options{Measure: true}, false},
+		{"watchdog", reactor.Options{SlowHandler: 100 * time.Millisecond}, false},
+		{"trace", reactor.Options{}, true},
+	}
+	for _, row := range rows {
+		b.Run(row.name, func(b *testing.B) {
+			s := transport{"tcp", 1}.serveWith(b, row.opts, shared(reactor.DataFunc(echo)), nil)
+			if row.trace {
+				trace, err := s.Trace(reactor.TraceOptions{})
+				require.NoError(b, err)
+				defer trace.Stop()
+			}
+			benchmarkRequests(b, s.Listener.Addr(), 64, pattern(64), 64)
 		})
 	}
 }

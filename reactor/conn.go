@@ -143,8 +143,11 @@ func (c *Conn) Need(n int) {
 // noticed, its end is not. Pausing twice is pausing once.
 func (c *Conn) Pause() {
 	c.assertOnLoop()
-	c.flags |= fPaused
-	c.touch()
+	if c.flags&fPaused == 0 {
+		c.flags |= fPaused
+		c.stops(&c.loop.counts.Pauses, StopPaused)
+		c.touch()
+	}
 }
 
 // Resume restarts what Pause stopped. What is unconsumed is delivered in the next turn, without waiting for new bytes.
@@ -153,6 +156,7 @@ func (c *Conn) Resume() {
 	if c.flags&fPaused != 0 {
 		c.flags &^= fPaused
 		c.expectAgain()
+		c.note(TraceResumed, int(StopPaused), 0)
 		c.continueLater()
 	}
 }

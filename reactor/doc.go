@@ -59,6 +59,7 @@
 // limits.go, dialing.go and resolve.go, drain.go for the end and handover.go for a successor, registry.go for finding
 // connections. Datagrams: packet_conn.go sends and receives batches, packet_offload.go several datagrams as one,
 // packet_queue.go keeps what the kernel has no room for, packet_dial.go connects, packet_session.go remembers senders,
-// packet_peer.go is what Ref and Lookup know of both, packet_multicast.go joins groups. The system calls of the hot path
-// are in sys_*.go and packet_linux.go.
+// packet_peer.go is what Ref and Lookup know of both, packet_multicast.go joins groups. What is seen of all this: stats.go
+// and count.go for what is counted, measure.go for time, trace.go for events. The system calls of the hot path are in
+// sys_*.go and packet_linux.go.
 package reactor

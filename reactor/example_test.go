@@ -287,3 +287,87 @@ func ExampleHandOver() {
 	close(hangups)
 	// Output: served: <nil>
 }
+
+// Stats tells what the loops have done. A server would have its monitoring ask.
+func ExampleReactor_Stats() {
+	r, err := reactor.New(reactor.Options{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	hello := reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+		c.Write([]byte("hello"))
+		return len(in), c.Close()
+	})
+	lis, err := r.Listen("tcp", "127.0.0.1:0", func(*reactor.Conn) (reactor.Handler, error) { return hello, nil }, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer stop()
+		conn, err := net.Dial("tcp", lis.Addr().String())
+		if err != nil {
+			log.Print(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "hi")
+		io.ReadAll(conn)
+	}()
+	if err := r.Serve(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	s := r.Stats()
+	n, closes, _ := s.Total()
+	fmt.Println("received", n.BytesReceived, "sent", n.BytesSent, "closed here", closes[reactor.CloseLocal])
+	// Output:
+	// received 2 sent 5 closed here 1
+}
+
+// A trace tells what happens inside the loops, here to one connection.
+func ExampleReactor_Trace() {
+	r, err := reactor.New(reactor.Options{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	hello := reactor.DataFunc(func(c *reactor.Conn, in []byte) (int, error) {
+		c.Write([]byte("hello"))
+		return len(in), c.Close()
+	})
+	lis, err := r.Listen("tcp", "127.0.0.1:0", func(*reactor.Conn) (reactor.Handler, error) { return hello, nil }, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	trace, err := r.Trace(reactor.TraceOptions{Filter: func(e *reactor.TraceEvent) bool {
+		return e.Kind == reactor.TraceData || e.Kind == reactor.TraceWrite || e.Kind == reactor.TraceClose
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer stop()
+		conn, err := net.Dial("tcp", lis.Addr().String())
+		if err != nil {
+			log.Print(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "hi")
+		io.ReadAll(conn)
+	}()
+	if err := r.Serve(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	trace.Stop()
+	events, _ := trace.Events()
+	for _, e := range events {
+		fmt.Println(e.String())
+	}
+	// Output:
+	// handler consumed 2 of 2 bytes
+	// wrote 5 of 5 bytes
+	// closed: local
+}

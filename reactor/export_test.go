@@ -8,6 +8,7 @@ package reactor
 import (
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
@@ -121,3 +122,6 @@ func (r *Registry) Conns() (refs []Ref) {
 
 // Slots is how many slots the index of tuples has.
 func (r *Registry) Slots() int { return len(r.g.slots) }
+
+// AddTo counts a duration in h.
+func AddTo(h *Histogram, d time.Duration) { h.add(int64(d)) }

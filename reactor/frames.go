@@ -59,7 +59,7 @@ func (FrameBase) EOF(c *Conn, rest []byte) error {
 // connection, so one serves any number of them. Unconsumed input is bounded by MaxInput or dec's own
 // maximum (its method Max() int, where it has one), whichever is larger.
 func Frames(dec codec.Decoder, h FrameHandler) Handler {
-	f := &frames{FrameHandler: h, dec: dec}
+	f := &frames{FrameHandler: h, dec: dec, kind: codecKind(dec)}
 	if m, ok := dec.(interface{ Max() int }); ok {
 		f.max = m.Max()
 	}
@@ -68,8 +68,9 @@ func Frames(dec codec.Decoder, h FrameHandler) Handler {
 
 type frames struct {
 	FrameHandler
-	dec codec.Decoder
-	max int
+	dec  codec.Decoder
+	max  int
+	kind int // of dec, for counting
 }
 
 // maxInput tells the connection how much unconsumed input its handler may need.
@@ -82,8 +83,17 @@ func (f *frames) Draining(c *Conn) {
 	}
 }
 
+// EOF counts a stream that ended inside a frame.
+func (f *frames) EOF(c *Conn, rest []byte) error {
+	if len(rest) > 0 {
+		c.loop.counts.codecs[f.kind].Truncated++
+	}
+	return f.FrameHandler.EOF(c, rest)
+}
+
 // Data decodes until in holds no further frame, the frame handler stopped delivery, or it is the others' turn.
 func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
+	counts := &c.loop.counts.codecs[f.kind]
 	for range maxFramesPerTurn {
 		rest := in[consumed:]
 		if len(rest) == 0 {
@@ -91,9 +101,12 @@ func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
 		}
 		payload, n, need, err := f.dec.Decode(rest, int(c.seen))
 		if err != nil {
+			counts.failed(err)
 			return consumed, err
 		}
 		if n == 0 {
+			counts.Partial++
+			c.note(TracePartial, len(rest), need)
 			c.seen = int32(len(rest))
 			c.need = need
 			return consumed, nil
@@ -101,7 +114,11 @@ func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
 		c.seen = 0
 		consumed += n
 		c.loop.delivered = consumed
-		if err := f.Frame(c, payload); err != nil {
+		counts.Frames++
+		mark := c.loop.mark()
+		err = f.Frame(c, payload)
+		c.loop.span(TraceFrame, c, mark, len(payload), n)
+		if err != nil {
 			return consumed, err
 		}
 		if c.stopped() || c.flags&fAgain != 0 { // SetHandler may have been called

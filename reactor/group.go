@@ -292,14 +292,17 @@ func (c *Conn) takeBatch() {
 	if c.output == nil && c.mayWrite() == nil {
 		var errno unix.Errno
 		parts := l.parts[:0]
+		offered := 0
 		for _, m := range l.batch {
 			parts = append(parts, m.buf.B)
+			offered += m.Len()
 		}
 		if len(parts) == 1 {
 			sent, errno = send(int(c.fd), parts[0])
 		} else {
 			sent, errno = l.gatherer.send(int(c.fd), parts)
 		}
+		c.countWrite(sent, offered, errno)
 		clear(parts)
 		if c.sendResult(errno); c.flags&fFailed != 0 {
 			return

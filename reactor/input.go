@@ -78,6 +78,7 @@ func (c *Conn) read() {
 		into = c.growInput()
 	}
 	n, errno := recv(int(c.fd), into)
+	c.countRead(n, len(into), errno)
 	switch {
 	case n > 0 && large:
 		c.input.B = c.input.B[:len(c.input.B)+n]
@@ -118,7 +119,9 @@ func (c *Conn) deliver(in []byte) {
 	c.need = 0
 	l := c.loop
 	l.delivering, l.delivered = in, 0
+	mark := l.mark()
 	consumed, err := c.handler.Data(c, in)
+	l.span(TraceData, c, mark, consumed, len(in))
 	l.delivering = nil
 	if uint(consumed) > uint(len(in)) {
 		panic(fmt.Sprintf("reactor: Data consumed %d of %d bytes", consumed, len(in)))
@@ -143,6 +146,8 @@ func (c *Conn) redeliver() {
 // peerEnded is the arrow OPEN --peer FIN--> EOF. Reading is over for good: a descriptor at its end is readable for ever.
 func (c *Conn) peerEnded() {
 	c.flags = c.flags&^fReadable | fEOF
+	c.loop.counts.Ends++
+	c.note(TraceEOF, len(c.unconsumed()), 0)
 	if c.flags&fCloseRead != 0 {
 		return
 	}

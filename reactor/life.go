@@ -129,6 +129,7 @@ func (c *Conn) unblock() bool {
 	}
 	c.flags &^= fBlocked
 	c.expectAgain()
+	c.note(TraceResumed, int(StopHighWater), 0)
 	c.handler.Writable(c)
 	return true
 }
@@ -271,6 +272,7 @@ func (c *Conn) watch(to interest) {
 		c.fail(err)
 		return
 	}
+	c.note(TraceInterest, int(to), int(c.interest))
 	c.interest = to
 }
 
@@ -279,19 +281,24 @@ func (c *Conn) open() {
 	l := c.loop
 	c.enter()
 	if l.aborting {
+		l.counts.TooLate++
 		c.refuse()
 		return
 	}
 	c.setUnixOptions()
+	mark := l.mark()
 	h, err := c.origin.accept(c)
+	l.span(TraceOpen, c, mark, 0, 0)
 	if err == nil && h == nil {
 		err = errors.New("reactor: the accept func returned neither handler nor error")
 		l.r.opts.Logger.Error(err.Error(), "origin", c.origin.String())
 	}
 	if err != nil {
+		l.counts.Refusals++
 		c.refuse()
 		return
 	}
+	l.counts.Opens++
 	c.handler = h
 	c.startIdling()
 	c.startSilence()
@@ -309,6 +316,7 @@ func (c *Conn) enter() {
 
 // refuse closes a connection that has no handler.
 func (c *Conn) refuse() {
+	c.note(TraceRefuse, 0, 0)
 	c.loop.gather = c.loop.gather[:0]
 	c.dropOutput()
 	c.cancelContext()
@@ -320,6 +328,7 @@ func (c *Conn) refuse() {
 func (c *Conn) shutWrite() {
 	if c.flags&fShut == 0 {
 		c.flags |= fShut
+		c.note(TraceShut, 0, 0)
 		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR) // fails only if the peer has reset, which reading tells
 	}
 }
@@ -331,7 +340,8 @@ func (c *Conn) end(cause error) {
 	c.cancelContext()
 	graceful := c.phase == phaseDraining && c.output == nil && c.flags&fFailed == 0
 	c.dropInput()
-	if unsent := c.seal(); unsent > 0 {
+	unsent := c.seal()
+	if unsent > 0 {
 		if cause == nil {
 			cause = net.ErrClosed
 		}
@@ -350,7 +360,9 @@ func (c *Conn) end(cause error) {
 	defer c.leave(linger) // after the handler's Close, so that no more than MaxConns handlers live at a time
 	h := c.handler
 	c.handler = nil
+	reason, mark := c.countClose(cause, unsent), c.loop.mark()
 	h.Close(c, cause)
+	c.loop.span(TraceClose, c, mark, int(reason), int(unsent))
 	if edgeTriggered && linger {
 		c.readLinger()
 	}
@@ -404,6 +416,7 @@ func (c *Conn) linger() bool {
 func (c *Conn) readLinger() {
 	for more := true; more; {
 		n, errno := recv(int(c.fd), c.loop.in)
+		c.loop.counts.BytesDropped += uint64(max(n, 0))
 		c.rare.lingerLeft -= n
 		switch {
 		case n > 0 && c.rare.lingerLeft > 0:
@@ -447,6 +460,7 @@ func (c *Conn) closeFD() {
 // crashed closes the connection whose step panicked or called Goexit. What the step wrote is dropped.
 func (l *loop) crashed(value any) {
 	c := l.cur
+	l.counts.Panics++
 	l.gather, l.delivering = l.gather[:0], nil
 	failure := &PanicError{Value: value, Stack: debug.Stack()}
 	l.r.opts.Logger.Error("reactor: handler panicked", "conn", c.tuple.String(), "id", c.id, "value", value, "stack", string(failure.Stack))

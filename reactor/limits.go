@@ -14,23 +14,6 @@ import (
 	"time"
 )
 
-// ListenerStats are the counters of a Listener since it was made.
-type ListenerStats struct {
-	// PeerLimited is how many connections were refused because their peer had MaxPerPeer open.
-	PeerLimited uint64
-
-	// RateLimited is how often accepting stopped because of AcceptRate; who came meanwhile waited in the backlog.
-	RateLimited uint64
-}
-
-// Stats returns the counters.
-func (lis *Listener) Stats() ListenerStats {
-	if lis.limits == nil {
-		return ListenerStats{}
-	}
-	return ListenerStats{PeerLimited: lis.limits.refusals.Load(), RateLimited: lis.limits.waits.Load()}
-}
-
 // limits are a listener's on who connects: MaxPerPeer and AcceptRate. nil has none. Any goroutine.
 type limits struct {
 	refusals, waits atomic.Uint64

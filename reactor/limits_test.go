@@ -71,7 +71,7 @@ func TestMaxPerPeer(t *testing.T) {
 				_, served := s.servedFrom("127.0.0.1")
 				require.False(t, served)
 			}
-			require.Equal(t, reactor.ListenerStats{PeerLimited: 4}, s.Listener.Stats())
+			require.EqualValues(t, 4, s.Listener.Stats().PeerLimited)
 			require.Len(t, w.refs, 3, "the accept func was called for who was refused")
 			_, served := s.servedFrom("127.0.0.2")
 			require.True(t, served)
@@ -112,7 +112,7 @@ func TestMaxPerPeerGivesPlacesBack(t *testing.T) {
 				receive(t, w.ends)
 				eventually(t, "the place is given back", func() bool { return s.Listener.Peers() == 0 })
 			}
-			require.Zero(t, s.Listener.Stats())
+			require.Zero(t, s.Listener.Stats().PeerLimited+s.Listener.Stats().RateLimited)
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestMaxPerPeerGivesPlacesBack(t *testing.T) {
 			s.dial().expectGone()
 			eventually(t, "the place is given back", func() bool { return s.Listener.Peers() == 0 })
 		}
-		require.Zero(t, s.Listener.Stats())
+		require.Zero(t, s.Listener.Stats().PeerLimited+s.Listener.Stats().RateLimited)
 	})
 }
 
@@ -232,7 +232,7 @@ func TestWithinAcceptRate(t *testing.T) {
 		cl.send("x")
 		cl.expect("x")
 	}
-	require.Zero(t, s.Listener.Stats())
+	require.Zero(t, s.Listener.Stats().PeerLimited+s.Listener.Stats().RateLimited)
 }
 
 // Connections over MaxPerPeer take nothing of the rate: who floods cannot use up what is for others.
@@ -247,7 +247,8 @@ func TestPeerLimitTakesNoTokens(t *testing.T) {
 	}
 	_, served = s.servedFrom("127.0.0.2")
 	require.True(t, served)
-	require.Equal(t, reactor.ListenerStats{PeerLimited: 30}, s.Listener.Stats())
+	require.EqualValues(t, 30, s.Listener.Stats().PeerLimited)
+	require.Zero(t, s.Listener.Stats().RateLimited)
 }
 
 // A loop that waits for a token sleeps, also when connections end meanwhile.

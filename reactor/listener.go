@@ -118,6 +118,7 @@ func (lis *Listener) Close() error {
 	lis.shutOnce.Do(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		r.listening.remove(lis)
 		for i, s := range lis.sockets {
 			if r.started {
 				_ = lis.loops[i].postLoop(s.closeFD)
@@ -259,6 +260,9 @@ func (lis *Listener) start() error {
 		lis.abandon()
 		lis.removeFile()
 		return net.ErrClosed
+	}
+	if _, dial := lis.sockets[0].(*packetDial); !dial {
+		r.listening.add(lis)
 	}
 	lis.open.Store(int32(len(lis.sockets)))
 	r.acceptors.Add(int32(len(lis.sockets)))

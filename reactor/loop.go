@@ -53,6 +53,8 @@ type loop struct {
 	lingering atomic.Int32  // connections that only linger
 	goid      atomic.Uint64 // the loop's goroutine
 	done      chan struct{} // closed when the loop has ended
+	question  question      // of Stats
+	watchdog  watchdog
 
 	// The loop's own.
 	poller    *poller
@@ -66,6 +68,11 @@ type loop struct {
 	parts     [maxParts][]byte
 	packets   *packets       // of the loop's packet sockets, nil until there is one
 	batch     []groupMessage // what a group gives its members
+	counts    loopCounts
+	observed  bool         // events go through dispatchTimed
+	rings     []*traceRing // of the traces that record
+	tracing   TraceEvent   // that is being recorded
+	timed     timedEvent
 
 	cur        *Conn  // whose step is running
 	event      event  // what the poller said of cur
@@ -100,8 +107,17 @@ func (l *loop) run() {
 	l.ended = true
 }
 
-// dispatch is called by the poller for each event. A connection's readiness is read, handle, flush: see Conn.ready.
+// dispatch is called by the poller for each event.
 func (l *loop) dispatch(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
+	l.counts.Events++
+	if l.observed {
+		return l.dispatchTimed(fd, ev, flags)
+	}
+	return l.react(fd, ev, flags)
+}
+
+// react does what an event asks for. A connection's readiness is read, handle, flush: see Conn.ready.
+func (l *loop) react(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
 	if c := l.registry.at(fd); c != nil {
 		l.event = event{netpoll.IsReadEvent(ev), netpoll.IsWriteEvent(ev), netpoll.IsErrorEvent(ev, flags)}
 		l.serve(c, (*Conn).ready)
@@ -126,6 +142,7 @@ func (l *loop) dispatch(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error
 // itself while work remains, so that work never starves I/O. What comes while it runs rings again, for the stage it
 // is for may be over.
 func (l *loop) turn() error {
+	l.counts.Turns++
 	l.waker.silence()
 	l.ringing.Store(false)
 	l.runTasks()
@@ -179,6 +196,7 @@ func (l *loop) guard(what string, fn func()) {
 		if value == nil {
 			value = ErrGoexit
 		}
+		l.counts.Panics++
 		l.r.opts.Logger.Error("reactor: "+what+" panicked", "value", value, "stack", string(debug.Stack()))
 	}()
 	fn()
@@ -191,6 +209,7 @@ func (l *loop) left() {
 		close(l.done)
 		return
 	}
+	l.finishTimed()
 	// The rest of the batch of events is lost. The level-triggered ones come again by themselves, the others when
 	// armed anew.
 	for fd, c := range l.registry.byFD {
@@ -247,6 +266,8 @@ func (l *loop) runTasks() {
 		if budget--; t.op != opWrite {
 			budget -= writesPerTask - 1
 		}
+		l.counts.Tasks++
+		mark := l.mark()
 		switch t.op {
 		case opLoop:
 			t.fn(nil, nil)
@@ -256,6 +277,7 @@ func (l *loop) runTasks() {
 			l.task = t
 			l.serve(t.c, (*Conn).runTask)
 		}
+		l.span(TraceTask, t.c, mark, 0, 0)
 	}
 }
 
@@ -330,6 +352,7 @@ func (l *loop) end() {
 	}
 	l.clock.stop()
 	l.deadlines = deadlines{}
+	l.watchdog.stop()
 	l.registry.clear()
 	l.peers.clear()
 	if l.failure != error(stopPolling{}) && l.ringing.Swap(true) {

@@ -35,10 +35,13 @@ type mailbox struct {
 	tasks  []task
 	limit  int
 	closed bool
+	timed  bool  // keep since
+	since  int64 // when the first of tasks was put
 
 	// running is the batch that the loop took and is working on; only the loop touches it.
 	running []task
 	next    int
+	lag     Histogram // how long the first task of each batch waited, if timed
 }
 
 // put adds t. It fails with ErrMailboxFull at the limit, unless t is the reactor's own work, which is bounded
@@ -54,6 +57,9 @@ func (m *mailbox) put(t task, own bool) error {
 	}
 	if t.op == opWrite && !t.c.reserve(len(t.out.B)) {
 		return net.ErrClosed
+	}
+	if m.timed && len(m.tasks) == 0 {
+		m.since = stopwatch()
 	}
 	m.tasks = append(m.tasks, t)
 	return nil
@@ -82,7 +88,17 @@ func (m *mailbox) swap() bool {
 		spare = nil
 	}
 	m.running, m.tasks, m.next = m.tasks, spare, 0
+	if m.timed && len(m.running) > 0 {
+		m.lag.add(stopwatch() - m.since)
+	}
 	return len(m.running) > 0
+}
+
+// length returns how many tasks wait. Any goroutine.
+func (m *mailbox) length() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.tasks)
 }
 
 // waiting says whether any task is left.

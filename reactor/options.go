@@ -65,6 +65,14 @@ type Options struct {
 	// DrainTimeout bounds how long Serve drains once its context is done. 0 means 10 s; -1 without end.
 	DrainTimeout time.Duration
 
+	// Measure has the loops time every event and the waiting of tasks, see LoopStats.EventTime and TaskLag. It costs two
+	// readings of the clock an event; without it no clock is read for the sake of counting.
+	Measure bool
+
+	// SlowHandler is how long an event may hold its loop, handlers included, before the Logger is told, with the
+	// handler's stack, and again when it is over. It costs what Measure costs. 0 and -1 mean never.
+	SlowHandler time.Duration
+
 	// Logger gets trouble that no handler hears of: panics, a listener that cannot accept. nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -82,6 +90,7 @@ func (o Options) resolve() (Options, error) {
 	defaultTo(&c, "MaxDials", &o.MaxDials, DefaultMaxDials, math.MaxInt)
 	defaultTo(&c, "MaxBuffered", &o.MaxBuffered, maxBufferedDefault(), math.MaxInt64)
 	defaultTo(&c, "DrainTimeout", &o.DrainTimeout, DefaultDrainTimeout, 0)
+	defaultTo(&c, "SlowHandler", &o.SlowHandler, 0, 0)
 	if o.MailboxLimit < 0 {
 		c.fail("MailboxLimit is %d, must not be negative", o.MailboxLimit)
 	}

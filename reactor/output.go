@@ -210,8 +210,14 @@ func (c *Conn) wrote() {
 	} else if n := len(l.gather); n > gatherSize || n > c.origin.opts.HighWater {
 		c.flushGather()
 	}
-	if c.Unsent() > c.origin.opts.HighWater {
+	c.checkHighWater()
+}
+
+// checkHighWater begins the state above the high-water mark.
+func (c *Conn) checkHighWater() {
+	if c.flags&fBlocked == 0 && c.Unsent() > c.origin.opts.HighWater {
 		c.flags |= fBlocked
+		c.stops(&c.loop.counts.HighWater, StopHighWater)
 	}
 }
 
@@ -242,6 +248,7 @@ func (c *Conn) sendWith(p []byte) (n int, err error) {
 		n, errno = l.gatherer.send(int(c.fd), l.parts[:2])
 		l.parts[1] = nil
 	}
+	c.countWrite(n, len(l.gather)+len(p), errno)
 	if n < len(l.gather) {
 		c.enqueue(l.gather[n:])
 		n = 0
@@ -265,6 +272,7 @@ func (c *Conn) flushGather() {
 	var errno unix.Errno
 	if c.handler != nil {
 		n, errno = send(int(c.fd), l.gather)
+		c.countWrite(n, len(l.gather), errno)
 	} else {
 		c.flags |= fUntried
 	}
@@ -310,6 +318,7 @@ func (c *Conn) flushQueue() {
 		} else {
 			n, errno = l.gatherer.send(int(c.fd), parts)
 		}
+		c.countWrite(n, offered, errno)
 		clear(parts)
 		if n > 0 {
 			c.dropSent(n)
@@ -359,6 +368,7 @@ func (c *Conn) push(s segment, sent int) {
 func (c *Conn) dropSent(n int) {
 	own := c.output.sent(n)
 	c.held.Add(int64(-n))
+	c.loop.counts.unsent -= int64(n)
 	c.loop.r.charge(int64(-own))
 }
 
@@ -401,6 +411,7 @@ const heldEnded = 1 << 62
 // hold accounts for n more bytes of output. On the loop only.
 func (c *Conn) hold(n int) {
 	c.held.Add(int64(n))
+	c.loop.counts.unsent += int64(n)
 	c.loop.r.charge(int64(n))
 }
 

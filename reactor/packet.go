@@ -113,22 +113,22 @@ const (
 
 // PacketStats are the counters of one PacketConn since it was bound.
 type PacketStats struct {
-	Received  uint64 // datagrams delivered
-	Truncated uint64 // of these, longer than MaxDatagram
-	Sent      uint64 // datagrams that the kernel took
-	Unsent    uint64 // datagrams that Reply or Send took and the kernel did not
+	Received  uint64 `json:"received"`  // datagrams delivered
+	Truncated uint64 `json:"truncated"` // of these, longer than MaxDatagram
+	Sent      uint64 `json:"sent"`      // datagrams that the kernel took
+	Unsent    uint64 `json:"unsent"`    // datagrams that Reply or Send took and the kernel did not
 
 	// Dropped is how many datagrams the kernel discarded for lack of room in the receive buffer, see
 	// PacketOptions.RecvBuffer. Linux tells it with the next datagram that is queued after them (SO_RXQ_OVFL,
 	// socket(7)); other systems do not.
-	Dropped uint64
+	Dropped uint64 `json:"dropped"`
 
 	// Refused counts the datagrams, of those delivered to Sessions, that began no session: at MaxSessions, or because its
 	// function returned an error.
-	Refused uint64
+	Refused uint64 `json:"refused"`
 
 	// ReceiveErrors counts what ICMP messages said, and other failures to receive; the socket goes on.
-	ReceiveErrors uint64
+	ReceiveErrors uint64 `json:"receive_errors"`
 }
 
 // ListenPacket serves datagrams on an address. The network is udp, udp4 or udp6; the address is that of Listen.

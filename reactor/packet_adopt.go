@@ -87,6 +87,7 @@ func (a *adoptedPacket) open() {
 	a.loop.packetRoom(a.opts.MaxDatagram)
 	defer func() {
 		if a.handler == nil { // refused, or begin did not return
+			a.loop.r.listening.remove(a.listener)
 			a.closeFD()
 		}
 	}()

@@ -151,6 +151,7 @@ func (s *PacketConn) receive() bool {
 	s.loop.flushPosted()
 	p := s.loop.packets
 	p.stamp = 0
+	mark := s.loop.mark()
 	n, errno := p.receive(s.fd, s.opts.MaxDatagram, s.batchSize())
 	more := n == s.batchSize() || errno != 0 && errno != unix.EAGAIN
 	if more && edgeTriggered {
@@ -158,6 +159,7 @@ func (s *PacketConn) receive() bool {
 	}
 	switch {
 	case n > 0:
+		s.loop.span(TraceDatagrams, nil, mark, n, s.batchSize())
 		p.got, p.next, p.telling = n, 0, false
 		s.serve()
 	case more && errno != unix.EINTR:
@@ -220,6 +222,7 @@ func (s *PacketConn) served() {
 	if value == nil {
 		value = ErrGoexit // run's deferred left starts a new goroutine
 	}
+	s.loop.counts.Panics++
 	s.loop.r.opts.Logger.Error("reactor: packet handler panicked",
 		"listener", s.listener.String(), "value", value, "stack", string(debug.Stack()))
 	s.flush() // before telling changes: if SendError crashed, what it sent fails unheard

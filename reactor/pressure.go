@@ -86,6 +86,7 @@ func (c *Conn) holding() int64 { return c.held.Load()&^heldEnded + int64(c.room.
 // park stops reading from a connection that has input while the reactor is over its limit.
 func (l *loop) park(c *Conn) {
 	c.flags |= fParked
+	c.stops(&l.counts.Pressure, StopPressure)
 	l.parked = append(l.parked, c)
 }
 
@@ -97,6 +98,7 @@ func (l *loop) unpark() {
 	for _, c := range l.parked {
 		c.flags &^= fParked
 		c.expectAgain()
+		c.note(TraceResumed, int(StopPressure), 0)
 		c.later()
 	}
 	clear(l.parked)

@@ -32,6 +32,8 @@ type Reactor struct {
 	abortCause atomic.Pointer[cause]
 	sequence   atomic.Uint64 // of connection IDs
 	resolver   resolver
+	listening  listing
+	traces     atomic.Int32 // that record
 
 	mu       sync.Mutex
 	started  bool // the loops run, or ran
@@ -59,6 +61,9 @@ func New(o Options) (*Reactor, error) {
 			gather:   make([]byte, 0, gatherSize),
 		}
 		l.clock = &wallClock{timeIsUp: l.timeIsUp}
+		l.mailbox.timed = o.Measure
+		l.observed = l.observes()
+		l.watchdog.prepare(l)
 		if err := l.openPoller(); err != nil {
 			for _, opened := range r.loops {
 				opened.waker.close()

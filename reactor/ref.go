@@ -147,10 +147,9 @@ func (c *Conn) posted(s segment) {
 		s.drop(c.loop.r)
 		return
 	}
+	c.loop.counts.unsent += int64(len(s.B)) // before push, which may free s
 	c.queue().push(s)
 	c.flags |= fUntried
-	if c.Unsent() > c.origin.opts.HighWater {
-		c.flags |= fBlocked
-	}
+	c.checkHighWater()
 	c.later()
 }

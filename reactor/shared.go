@@ -126,6 +126,7 @@ func (c *Conn) share(m *Message, sent int) {
 	}
 	m.retain(c.loop.r)
 	c.held.Add(int64(m.Len()))
+	c.loop.counts.unsent += int64(m.Len())
 	c.queue().push(segment{&m.buf, m})
 	c.dropSent(sent)
 }

@@ -14,7 +14,8 @@ import (
 // map's key; IPv4 addresses are always plain IPv4, never mapped into IPv6. The tuple of a unix connection is the zero
 // value.
 type FourTuple struct {
-	Local, Remote netip.AddrPort
+	Local  netip.AddrPort `json:"local"`
+	Remote netip.AddrPort `json:"remote"`
 }
 
 // String returns "local<-remote", or "unix" for the zero value.

@@ -4,13 +4,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
+	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +33,9 @@ type config struct {
 	size      int // of a message
 	logLevel  slog.Level
 	profile   *os.File // nil for none
+	metrics   string   // address to serve them on, "" for none
+	trace     *os.File // nil for none
+	story     bool     // as which trace is written
 }
 
 // parse reads the command line, for a process that was given sockets. Its errors are one line; flag.ErrHelp means that help was asked for and given.
@@ -65,7 +71,7 @@ func names() string {
 	for _, s := range services {
 		list = append(list, s.name)
 	}
-	return strings.Join(list, ", ")
+	return strings.Join(append(list, "top"), ", ")
 }
 
 func printUsage() {
@@ -73,6 +79,7 @@ func printUsage() {
 	for _, s := range services {
 		fmt.Printf("  %-10s %s; over %s\n", s.name, s.summary, strings.Join(s.networks, ", "))
 	}
+	fmt.Printf("\nOr servers top URL:\n  %-10s %s\n", "top", topSummary)
 }
 
 // flags is a command line being read.
@@ -81,7 +88,7 @@ type flags struct {
 	cfg config
 
 	high, low, max size
-	profile        string
+	profile, trace string
 }
 
 // newFlags declares the flags. All services have the same ones, so that a command line survives a change of the service.
@@ -91,6 +98,7 @@ func newFlags(s *service) *flags {
 	f.set.Usage = func() {}
 	f.high, f.max = size{reactor.DefaultHighWater, "64KiB"}, size{reactor.DefaultMaxOutput, "16MiB"}
 	f.cfg.reactor.DrainTimeout = reactor.DefaultDrainTimeout
+	f.cfg.reactor.SlowHandler = 100 * time.Millisecond
 	f.cfg.codec = codec.LengthPrefix(4, codec.DefaultMax)
 
 	f.set.Func("listen", "`URL` to listen on, repeatable: tcp://host:port, tcp4://, tcp6://, udp://, udp4://, udp6://, unix://path\n"+
@@ -136,6 +144,22 @@ func newFlags(s *service) *flags {
 		}
 		return f.cfg.logLevel.UnmarshalText([]byte(s))
 	})
+	f.set.Func("metrics", "serve Prometheus metrics at http://`address`/metrics, pprof at /debug/pprof/ and what servers top\n"+
+		"shows at /debug/quartet; :port means 127.0.0.1:port (default none)", func(address string) error {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return errors.New("want host:port, or :port for 127.0.0.1:port")
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return fmt.Errorf("port %q is not a number from 0 to 65535", port)
+		}
+		f.cfg.metrics = net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)
+		f.cfg.reactor.Measure = true
+		return nil
+	})
+	f.duration("slow-handler", "log what holds an event loop longer than this `duration`, with its stack, 0 for never", &f.cfg.reactor.SlowHandler)
+	f.set.StringVar(&f.trace, "trace", "", "write the last events of the loops to `file` at the end: a story if it ends in .txt, else\n"+
+		"JSON for ui.perfetto.dev")
 	f.set.StringVar(&f.profile, "cpuprofile", "", "write a CPU profile to `file`")
 	return f
 }
@@ -171,21 +195,43 @@ func (f *flags) config(given *reactor.Inheritance) (*config, error) {
 	if cfg.endpoints == nil {
 		cfg.endpoints = cfg.service.defaultEndpoints()
 	}
-	if f.profile != "" {
-		if given.FromPredecessor() { // who may not have finished the file yet
-			f.profile += fmt.Sprintf(".%d", os.Getpid())
-		}
-		var err error
-		if cfg.profile, err = os.Create(f.profile); err != nil {
-			return nil, fmt.Errorf("invalid value %q for flag -cpuprofile: %w", f.profile, err)
-		}
+	cfg.story = filepath.Ext(f.trace) == ".txt"
+	if given.FromPredecessor() { // who may not have finished the files yet
+		f.profile, f.trace = successors(f.profile), successors(f.trace)
+	}
+	var err error
+	if cfg.profile, err = create("cpuprofile", f.profile); err != nil {
+		return nil, err
+	}
+	if cfg.trace, err = create("trace", f.trace); err != nil {
+		return nil, err
 	}
 	return &cfg, nil
 }
 
+// successors returns the name of a successor's file in place of its predecessor's.
+func successors(path string) string {
+	if path == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s.%d", path, os.Getpid())
+}
+
+// create opens the file that a flag names, if it does.
+func create(flag, path string) (*os.File, error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("invalid value %q for flag -%s: %w", path, flag, err)
+	}
+	return file, nil
+}
+
 // count declares a flag that is a number from 0 to most.
 func (f *flags) count(name, usage string, n *int, most int) {
-	f.set.Func(name, usage+" (default 0)", func(s string) error {
+	f.set.Func(name, usage+fmt.Sprintf(" (default %d)", *n), func(s string) error {
 		v, err := strconv.Atoi(s)
 		if err != nil || v < 0 || v > most {
 			return fmt.Errorf("want a whole number from 0 to %d", most)

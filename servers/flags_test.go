@@ -47,6 +47,16 @@ func TestBadFlags(t *testing.T) {
 		{"message -size 0", []string{"-size", `"0"`, "1 to"}},
 		{"message -size -4", []string{"-size", `"-4"`}},
 		{"echo -log-level loud", []string{"-log-level", `"loud"`, "debug, info, warn or error"}},
+		{"echo -metrics 9100", []string{"-metrics", `"9100"`, "host:port"}},
+		{"echo -metrics :http", []string{"-metrics", `":http"`, "65535"}},
+		{"echo -slow-handler 100", []string{"-slow-handler", `"100"`, "10s"}},
+		{"echo -trace /no/such/folder/trace", []string{"-trace", "/no/such/folder/trace", "no such file"}},
+		{"top", []string{"top", "0 URLs", "http://127.0.0.1:9100"}},
+		{"top :1 :2", []string{"top", `":2"`, "want one"}},
+		{"top ftp://localhost", []string{`"ftp://localhost"`, "host:port"}},
+		{"top :9100 -n few", []string{"-n", `"few"`, "whole number"}},
+		{"top -interval 1h :9100", []string{"-interval", `"1h"`, "30s"}},
+		{"top -size 3 :9100", []string{"-size", "servers top -h"}},
 		{"echo -cpuprofile /no/such/folder/profile", []string{"-cpuprofile", "/no/such/folder/profile", "no such file"}},
 		{"echo -listen 127.0.0.1:1060", []string{"-listen", `"127.0.0.1:1060"`, "tcp://host:port"}},
 		{"echo -listen tcp://127.0.0.1", []string{"-listen", `"tcp://127.0.0.1"`, "tcp://host:port"}},
@@ -83,7 +93,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"-h"}, {"--help"}} {
 		r := runToEnd(t, args...)
 		require.Zero(t, r.code)
-		for _, service := range []string{"echo", "discard", "chargen", "daytime", "time", "message", "udp-reply", "frames"} {
+		for _, service := range []string{"echo", "discard", "chargen", "daytime", "time", "message", "udp-reply", "frames", "top"} {
 			require.Contains(t, r.stdout, "\n  "+service+" ")
 		}
 	}
@@ -91,8 +101,7 @@ func TestHelp(t *testing.T) {
 	require.Zero(t, r.code)
 	for _, name := range []string{
 		"listen", "loops", "reuseport", "backlog", "max-conns", "idle-timeout", "first-byte-timeout", "frame-timeout", "high-water",
-		"low-water", "max-output",
-		"drain-timeout", "codec", "size", "log-level", "cpuprofile",
+		"low-water", "max-output", "drain-timeout", "codec", "size", "log-level", "cpuprofile", "metrics", "slow-handler", "trace",
 	} {
 		require.Contains(t, r.stdout, "\n  -"+name)
 	}

@@ -7,7 +7,7 @@
 //
 // Reading order of the files: main.go (the program's life), services.go (what it can serve; each service is a package
 // below this folder, for use on any reactor), flags.go, listen.go, handover.go
-// (how a successor takes over), log.go.
+// (how a successor takes over), observe.go, top.go, log.go.
 package main
 
 import (
@@ -39,6 +39,9 @@ func run(args []string) int {
 	// From here on a signal is not the end of the process: what is opened is also closed.
 	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if len(args) > 0 && args[0] == "top" {
+		return runTop(args[1:], signals)
+	}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup(1)
 		signal.Notify(hangups, syscall.SIGHUP)
 	}
@@ -66,6 +69,17 @@ func run(args []string) int {
 	if p.reactor, err = reactor.New(cfg.reactor); err != nil {
 		return complain(exitFailed, err)
 	}
+	if p.observer, err = observe(p.reactor, cfg, p.log, given.FromPredecessor()); err != nil {
+		_ = p.reactor.Close()
+		return complain(exitFailed, err)
+	}
+	if cfg.trace != nil {
+		t, err := p.reactor.Trace(reactor.TraceOptions{Events: traceEvents})
+		if err != nil {
+			return complain(exitFailed, err)
+		}
+		defer writeTrace(t, cfg, p.log)
+	}
 	if p.listeners, err = listen(p.reactor, cfg, p.log); err != nil {
 		_ = p.reactor.Close() // nothing has been served; it removes the socket files of the listeners that could be had
 		return complain(exitFailed, err)
@@ -89,8 +103,9 @@ type program struct {
 	log       *slog.Logger
 	reactor   *reactor.Reactor
 	listeners []*reactor.Listener // in the order of cfg.endpoints
-	signals   <-chan os.Signal    // to stop
-	hangups   <-chan os.Signal    // to be replaced
+	observer  *observer
+	signals   <-chan os.Signal // to stop
+	hangups   <-chan os.Signal // to be replaced
 }
 
 // announce tells that the program listens: on standard output, or its predecessor, who has told.
@@ -141,6 +156,7 @@ func (p *program) serve() int {
 				hangups = p.hangups
 				continue
 			}
+			p.observer.close() // the successor waits for the address
 			go func() {
 				retire(handing, p.reactor, p.listeners, p.cfg.reactor.DrainTimeout)
 				close(retired)

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+//go:build unix
+
+package reactor
+
+import "fmt"
+
+// String says in a few words what happened, without when and to whom: "read 64 bytes, with room for 65536".
+func (e *TraceEvent) String() string {
+	switch e.Kind {
+	case TraceReady:
+		return "reported " + hintNames(e.N)
+	case TraceTurn:
+		return "woken up"
+	case TraceSource:
+		return "listening or datagram socket reported"
+	case TraceTask:
+		return "task"
+	case TraceTimer:
+		return "deadline"
+	case TraceAccept:
+		return "accepted"
+	case TraceOpen:
+		return "opened"
+	case TraceData:
+		return fmt.Sprintf("handler consumed %d of %d bytes", e.N, e.Of)
+	case TraceFrame:
+		return fmt.Sprintf("handler took a frame of %d bytes, payload %d", e.Of, e.N)
+	case TraceClose:
+		if e.Of > 0 {
+			return fmt.Sprintf("closed: %v, %d bytes unsent", CloseReason(e.N), e.Of)
+		}
+		return "closed: " + CloseReason(e.N).String()
+	case TraceRefuse:
+		return "refused"
+	case TraceRead:
+		return fmt.Sprintf("read %d bytes, with room for %d", e.N, e.Of)
+	case TraceReadAgain:
+		return "nothing to read (EAGAIN)"
+	case TracePartial:
+		return fmt.Sprintf("partial frame: %d bytes, %d needed", e.N, e.Of)
+	case TraceWrite:
+		return fmt.Sprintf("wrote %d of %d bytes", e.N, e.Of)
+	case TraceWriteAgain:
+		return fmt.Sprintf("wrote none of %d bytes (EAGAIN)", e.Of)
+	case TraceInterest:
+		return fmt.Sprintf("watched for %v, before: %v", interest(e.N), interest(e.Of))
+	case TraceStopped:
+		return fmt.Sprintf("reading stops: %v, %d bytes unsent", StopReason(e.N), e.Of)
+	case TraceResumed:
+		return fmt.Sprintf("reading goes on, no longer %v", StopReason(e.N))
+	case TraceEOF:
+		return fmt.Sprintf("the peer has ended, %d bytes unconsumed", e.N)
+	case TraceShut:
+		return "writing half shut down"
+	case TraceDatagrams:
+		return fmt.Sprintf("received %d datagrams of at most %d", e.N, e.Of)
+	}
+	return e.Kind.String()
+}
+
+// hintNames names the parts of N in a TraceReady event.
+func hintNames(n int) (names string) {
+	for i, name := range [...]string{"readable", "writable", "trouble"} {
+		switch {
+		case n&(1<<i) == 0:
+		case names == "":
+			names = name
+		default:
+			names += " and " + name
+		}
+	}
+	return names
+}
+
+// String is for traces.
+func (i interest) String() string {
+	return [...]string{"nothing", "hang-ups", "input", "room", "input and room"}[i]
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+package main_test
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var metricsURL = regexp.MustCompile(`url=(http://\S+)/metrics`)
+
+// observed starts a server with -metrics and returns where.
+func observed(t *testing.T, args ...string) (s *server, url string) {
+	t.Helper()
+	s = start(t, append(args, "-metrics", ":0")...)
+	s.logs("msg=metrics", "url=")
+	return s, metricsURL.FindStringSubmatch(s.stderr.String())[1]
+}
+
+// get returns what an URL has.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	client := http.Client{Timeout: patience}
+	defer client.CloseIdleConnections()
+	r, err := client.Get(url)
+	require.NoError(t, err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, r.StatusCode, "%s", body)
+	return string(body)
+}
+
+// The metrics are served on loopback, beside profiles, and know of the traffic.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	s, url := observed(t, "echo")
+	require.Regexp(t, `^http://127\.0\.0\.1:`, url)
+	require.Equal(t, "hello", string(s.ask([]byte("hello"))))
+	eventually(t, func() bool {
+		return regexp.MustCompile(`(?m)^quartet_connections_closed_total\{reason="peer"\} 1$`).MatchString(get(t, url+"/metrics"))
+	}, "the connection is counted")
+	text := get(t, url+"/metrics")
+	require.Contains(t, text, "\nquartet_receive_bytes_total 5\n")
+	require.Contains(t, text, "\nquartet_loop_busy_seconds_total{")
+	require.Contains(t, text, "\ngo_goroutines ")
+	require.Contains(t, get(t, url+"/debug/pprof/goroutine?debug=1"), "goroutine profile")
+	s.stop()
+}
+
+// A successor serves the metrics when its predecessor has let go of their address.
+func TestMetricsOfASuccessor(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := lis.Addr().String()
+	lis.Close()
+	s := start(t, "echo", "-metrics", address)
+	s.logs("msg=metrics")
+	s.signal(syscall.SIGHUP)
+	s.logs("handed over", "successor=")
+	pid, err := strconv.Atoi(regexp.MustCompile(`successor=(\d+)`).FindStringSubmatch(s.stderr.String())[1])
+	require.NoError(t, err)
+	stopped := false
+	defer func() {
+		if !stopped {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}()
+	eventually(t, func() bool { return strings.Count(s.stderr.String(), "msg=metrics") == 2 }, "the successor serves metrics")
+	require.Contains(t, get(t, "http://"+address+"/metrics"), "process_start_time_seconds")
+	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+	stopped = true
+	require.Zero(t, s.exit())
+	eventually(t, func() bool { return strings.Count(s.stderr.String(), "msg=stopped") == 2 }, "both have ended")
+}
+
+// A trace is written at the end, as JSON or as a story.
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"trace.json", "trace.txt"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), name)
+			s := start(t, "echo", "-loops", "2", "-trace", path)
+			require.Equal(t, "hello", string(s.ask([]byte("hello"))))
+			s.stop()
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			if name == "trace.txt" {
+				require.Regexp(t, `(?s)opened.*read 5 bytes.*wrote 5 of 5 bytes.*closed: peer`, string(text))
+				return
+			}
+			var file struct {
+				TraceEvents []struct {
+					Name string
+					Ph   string
+				}
+			}
+			require.NoError(t, json.Unmarshal(text, &file))
+			phases := map[string]int{}
+			for _, e := range file.TraceEvents {
+				phases[e.Ph]++
+			}
+			require.Equal(t, []int{1, 1}, []int{phases["s"], phases["f"]}, "one connection")
+			require.NotZero(t, phases["X"])
+		})
+	}
+}
+
+// An address that cannot be had for the metrics is told as that of a listener is.
+func TestMetricsInUse(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer lis.Close()
+	r := runToEnd(t, "echo", "-listen", "tcp://127.0.0.1:0", "-metrics", lis.Addr().String())
+	require.Equal(t, 1, r.code)
+	require.Empty(t, r.stdout)
+	requireOneLine(t, r.stderr, lis.Addr().String(), "address already in use")
+}
+
+// top shows once, on something that is no terminal: the loops, and who is busy.
+func TestTop(t *testing.T) {
+	t.Parallel()
+	s, url := observed(t, "echo", "-loops", "2")
+	c := s.dial()
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for buf := make([]byte, 1000); ; {
+			select {
+			case <-stop:
+				stopped <- nil
+				return
+			default:
+			}
+			if _, err := c.Write(buf); err != nil {
+				stopped <- err
+				return
+			}
+			if _, err := io.ReadFull(c, buf); err != nil {
+				stopped <- err
+				return
+			}
+		}
+	}()
+	for _, args := range [][]string{{url, "-interval", "200ms"}, {"-interval", "200ms", "-n", "2", strings.TrimPrefix(url, "http://")}} {
+		r := runToEnd(t, append([]string{"top"}, args...)...)
+		require.Zero(t, r.code, r.stderr)
+		require.Empty(t, r.stderr)
+		require.NotContains(t, r.stdout, "\x1b")
+		require.Regexp(t, `(?m)^   0 +\d+\.\d% +\d+ .*\n   1 +\d+\.\d% +\d+ `, r.stdout)
+		require.Contains(t, r.stdout, "  "+s.addrs[0]+"<-"+c.LocalAddr().String()+"\n")
+		for line := range strings.Lines(r.stdout) {
+			require.LessOrEqual(t, len(line), 80+1)
+		}
+	}
+	close(stop)
+	require.NoError(t, <-stopped)
+	c.Close()
+	s.stop()
+
+	r := runToEnd(t, "top", url)
+	require.Equal(t, 1, r.code)
+	requireOneLine(t, r.stderr, "connection refused")
+}
