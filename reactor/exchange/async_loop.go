@@ -8,6 +8,7 @@ package exchange
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -99,7 +100,7 @@ func (a *onLoop) try(c *call) {
 	if _, err := a.socket.Write(c.payload); err != nil {
 		a.stats.errors.Add(1)
 		c.last = err
-		if err := c.unsent(err); err != nil {
+		if err := c.unsent(err); err != nil && !errors.Is(err, reactor.ErrOverflow) { // of Socket.MaxQueued, which passes
 			a.tell(c, nil, err)
 			return
 		}
