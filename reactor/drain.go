@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 )
 
@@ -124,8 +123,8 @@ func (l *loop) drain() {
 // abortAll is the loop's part of Close, and of Shutdown when its patience is over.
 func (l *loop) abortAll() {
 	l.draining, l.aborting = true, true
-	for _, s := range slices.Clone(l.sources) {
-		s.closeFD()
+	for _, s := range l.sources {
+		_ = l.postLoop(s.closeFD) // a task each, as in drain
 	}
 	l.stopDials()
 	for _, c := range l.registry.byFD {

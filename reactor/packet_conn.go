@@ -432,6 +432,9 @@ func (s *PacketConn) tellFailures(p *packets) {
 			op, call = "read", "recvmsg"
 		}
 		s := f.conn
+		if s.failed == nil {
+			continue // its handler has had its Close
+		}
 		s.failed.SendError(s, f.to, datagramError(&s.listener.origin, op, f.to, os.NewSyscallError(call, f.errno)))
 	}
 	p.telling = false
@@ -481,12 +484,12 @@ func (s *PacketConn) closeFD() {
 	if s.fd < 0 {
 		return
 	}
-	defer s.release() // also if a handler ends the goroutine
-	s.loop.flushPosted()
+	defer s.release() // this and the rest also if a handler ends the goroutine
+	defer func() { s.sessions.endAll(s.closeCause()) }()
 	if s.peer != nil {
-		s.endDialled()
+		defer s.endDialled()
 	}
-	s.sessions.endAll(s.closeCause())
+	s.loop.flushPosted()
 }
 
 // closeCause is why peers end with the socket.

@@ -267,6 +267,7 @@ func (s *PacketConn) endDialled() {
 		return
 	}
 	s.loop.load.Add(-1)
+	s.failed = nil // Close is the last that its handler hears
 	cause := s.closeCause()
 	if unsent := s.peer.leave(); unsent > 0 {
 		if cause == nil {

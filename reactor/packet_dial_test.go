@@ -19,6 +19,7 @@ import (
 
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // dialedHooks is the handler of a dialled socket, made of functions and channels that tell what it heard.
@@ -424,6 +425,111 @@ func TestDialPacketShutdown(t *testing.T) {
 	}
 	require.NoError(t, r.Close())
 	require.Len(t, errs, 2)
+}
+
+// crashingDialed is dialedHooks whose SendError and Close crash once they have told.
+type crashingDialed struct {
+	*dialedHooks
+	crash func()
+}
+
+func (h *crashingDialed) SendError(s *reactor.PacketConn, to netip.AddrPort, err error) {
+	h.dialedHooks.SendError(s, to, err)
+	h.crash()
+}
+
+func (h *crashingDialed) Close(s *reactor.PacketConn, err error) {
+	h.dialedHooks.Close(s, err)
+	h.crash()
+}
+
+// Each socket has got its Close when the reactor's Close returns, which takes no longer, even if those of others crash.
+func TestDialPacketCloseCrashes(t *testing.T) {
+	for name, crash := range map[string]func(){"panic": func() { panic("ouch") }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			far := packetServer(t, "udp", "127.0.0.1:0")
+			ended := make(chan error, 1)
+			s := transport{"tcp", 1}.serve(t, func(*reactor.Conn) (reactor.Handler, error) {
+				return &hooks{close: func(_ *reactor.Conn, err error) { ended <- err }}, nil
+			}, nil)
+			var all []*dialedHooks
+			for range 4 {
+				h := newDialedHooks()
+				dialed(t, s.Reactor, "udp", far.LocalAddr().String(), &crashingDialed{h, crash}, nil)
+				all = append(all, h)
+			}
+			s.dial()
+			eventually(t, "the connection is there", func() bool { return s.NumConns() == 1 })
+			require.NoError(t, s.Reactor.Close())
+			for _, h := range all {
+				require.ErrorIs(t, receive(t, h.closed), reactor.ErrShutdown)
+			}
+			require.ErrorIs(t, receive(t, ended), reactor.ErrShutdown)
+		})
+	}
+}
+
+// A SendError that crashes as the socket closes does not take its Close.
+func TestDialPacketSendErrorCrashes(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("what is reported, and when, is Linux's")
+	}
+	for name, crash := range map[string]func(){"panic": func() { panic("ouch") }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, reactor.Options{Loops: 1})
+			h := newDialedHooks()
+			ref := dialed(t, s.Reactor, "udp", refusing(t), &crashingDialed{h, crash}, nil)
+			other := dialed(t, s.Reactor, "udp", packetServer(t, "udp", "127.0.0.1:0").LocalAddr().String(), newDialedHooks(), nil)
+			do(t, ref, func(c *reactor.Conn) { // all that is posted here runs in one turn, without the poller in between
+				for _, to := range []reactor.Ref{ref, other, ref} { // the last meets, when it leaves, the error of the first
+					_, err := to.Write([]byte("x"))
+					require.NoError(t, err)
+				}
+				require.NoError(t, c.PacketConn().Close())
+			})
+			require.ErrorIs(t, receive(t, h.errs), syscall.ECONNREFUSED)
+			require.NoError(t, receive(t, h.closed))
+		})
+	}
+}
+
+// refusing returns the address of a port that answers with ICMP: its socket is connected to itself.
+func refusing(t testing.TB) string {
+	t.Helper()
+	conn := packetServer(t, "udp", "127.0.0.1:0")
+	raw, err := conn.SyscallConn()
+	require.NoError(t, err)
+	at := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		err = unix.Connect(int(fd), &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()})
+	}))
+	require.NoError(t, err)
+	return at.String()
+}
+
+// farewell is dialedHooks whose Close writes.
+type farewell struct{ *dialedHooks }
+
+func (h farewell) Close(s *reactor.PacketConn, err error) {
+	for range 3 { // the second meets the error of the first
+		_, _ = s.Write([]byte("bye"))
+	}
+	h.dialedHooks.Close(s, err)
+}
+
+// Nothing is heard after Close, not even of what it wrote itself.
+func TestDialPacketCloseIsLast(t *testing.T) {
+	for _, end := range []func(r *reactor.Reactor) error{
+		(*reactor.Reactor).Close,
+		func(r *reactor.Reactor) error { return r.Shutdown(context.Background()) },
+	} {
+		s := start(t, reactor.Options{Loops: 1})
+		h := newDialedHooks()
+		dialed(t, s.Reactor, "udp", refusing(t), farewell{h}, nil)
+		require.NoError(t, end(s.Reactor))
+		require.ErrorIs(t, receive(t, h.closed), reactor.ErrShutdown)
+		require.Empty(t, h.errs)
+	}
 }
 
 // An exchange by a dialled socket allocates nothing.

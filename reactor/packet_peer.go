@@ -42,6 +42,7 @@ func (p *peer) enter(s *PacketConn, tuple FourTuple) {
 		number, l.peers.free = l.peers.free[n-1], l.peers.free[:n-1]
 	} else {
 		number = int32(l.peers.count)
+		l.peers.count++
 	}
 	p.socket = s
 	p.rare.peer = p
@@ -49,7 +50,6 @@ func (p *peer) enter(s *PacketConn, tuple FourTuple) {
 	p.conn.tuple, p.conn.fd, p.conn.heapIndex = tuple, number, -1
 	p.conn.phase = phasePeer
 	p.conn.id = l.r.sequence.Add(1)<<fdBits | uint64(number)
-	l.peers.count++
 	l.peers.add(&p.conn)
 }
 

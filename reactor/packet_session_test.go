@@ -441,6 +441,33 @@ func TestSessionPanics(t *testing.T) {
 	}
 }
 
+// The numbers in the IDs of sessions that have ended are given to others, however many there were: they stay small.
+func TestSessionNumbersComeAgain(t *testing.T) {
+	vs := newConversations()
+	vs.datagram = func(v *conversation, s *reactor.Session, d *reactor.Datagram) {
+		numbered(v, s, d)
+		if string(d.Payload) == "bye" {
+			_ = s.Close()
+		}
+	}
+	s := servePacket(t, "udp", "127.0.0.1:0", reactor.Sessions(vs.begin, nil), nil)
+	a, b := dialPacket(t, s.Listener, "127.0.0.1"), dialPacket(t, s.Listener, "127.0.0.1")
+	for range 100 {
+		a.exchange("bye", "1 bye")
+		receive(t, vs.opened)
+		receive(t, vs.closed)
+	}
+	a.exchange("x", "1 x")
+	b.exchange("x", "1 x")
+	for range 2 {
+		ref := receive(t, vs.opened)
+		require.Less(t, ref.ID()&(1<<24-1), uint64(2))
+		found, ok := s.ByID(ref.ID())
+		require.True(t, ok)
+		require.Equal(t, ref, found)
+	}
+}
+
 // crashingClose ends with a crash.
 type crashingClose struct {
 	conversation

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/quartet-go/quartet/examples/internal/program"
+	"github.com/quartet-go/quartet/internal/relay"
 	"github.com/quartet-go/quartet/reactor/exchange"
 )
 
@@ -52,8 +53,8 @@ func TestProgram(t *testing.T) {
 	require.Zero(t, code)
 
 	seed := rand.Uint64()
-	r := newRelay(t, server.Addrs[0], fate{lost: 0.2, doubled: 0.3, delayed: 0.5, delay: 10 * time.Millisecond}, seed)
-	stdout, stderr, code = run(t, client, "-to", r.addr(), "-first", "5ms", "-limit", "20s", "a", "bc", "def")
+	r := relay.New(t, server.Addrs[0], relay.Fate{Lost: 0.2, Doubled: 0.3, Delayed: 0.5, Delay: 10 * time.Millisecond}, seed)
+	stdout, stderr, code = run(t, client, "-to", r.Addr(), "-first", "5ms", "-limit", "20s", "a", "bc", "def")
 	require.Equal(t, "The msg was 1 bytes long\nThe msg was 2 bytes long\nThe msg was 3 bytes long\n", stdout, "seed %d", seed)
 	require.Empty(t, stderr, "seed %d", seed)
 	require.Zero(t, code, "seed %d", seed)
@@ -106,7 +107,7 @@ func TestRelay(t *testing.T) {
 	var gaveUp uint64
 	var all sync.WaitGroup
 	for i := range clients {
-		r := newRelay(t, server.Addrs[0], fate{lost: 0.25, doubled: 0.2, delayed: 0.5, delay: 20 * time.Millisecond}, seed+uint64(i))
+		r := relay.New(t, server.Addrs[0], relay.Fate{Lost: 0.25, Doubled: 0.2, Delayed: 0.5, Delay: 20 * time.Millisecond}, seed+uint64(i))
 		all.Go(func() {
 			stats, failures, err := askThrough(t, r, backoff, each)
 			if err != nil {
@@ -134,8 +135,8 @@ func TestRelay(t *testing.T) {
 }
 
 // askThrough asks through the relay with requests of different lengths and checks every reply.
-func askThrough(t *testing.T, r *relay, b exchange.Backoff, requests int) (stats exchange.Stats, gaveUp uint64, err error) {
-	c, err := exchange.Dial(t.Context(), "udp", r.addr(), &exchange.Options{Backoff: b, Match: func(request, reply []byte) bool {
+func askThrough(t *testing.T, r *relay.Relay, b exchange.Backoff, requests int) (stats exchange.Stats, gaveUp uint64, err error) {
+	c, err := exchange.Dial(t.Context(), "udp", r.Addr(), &exchange.Options{Backoff: b, Match: func(request, reply []byte) bool {
 		return string(reply) == replyTo(request)
 	}})
 	if err != nil {
@@ -157,13 +158,13 @@ func askThrough(t *testing.T, r *relay, b exchange.Backoff, requests int) (stats
 	}
 	stats = c.Stats()
 	// What the client counted is what the relay saw, as soon as that has read it all.
-	for end := time.Now().Add(20 * time.Second); r.requests.Load() < int64(stats.Tries) && time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Second); r.Requests.Load() < int64(stats.Tries) && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	if passed := r.requests.Load(); passed != int64(stats.Tries) {
+	if passed := r.Requests.Load(); passed != int64(stats.Tries) {
 		return stats, gaveUp, fmt.Errorf("%d tries, of which %d reached the relay", stats.Tries, passed)
 	}
-	if passed := r.replies.Load(); passed < int64(stats.Replies+stats.Unmatched) {
+	if passed := r.Replies.Load(); passed < int64(stats.Replies+stats.Unmatched) {
 		return stats, gaveUp, fmt.Errorf("%+v, more than the %d datagrams that the relay sent", stats, passed)
 	}
 	return stats, gaveUp, nil

@@ -26,9 +26,9 @@ type Client struct {
 	buf    [maxDatagram]byte
 }
 
-// Stats are the counters of a Client.
+// Stats are the counters of a Client, or of an Async.
 type Stats struct {
-	Requests  uint64 // calls of Do
+	Requests  uint64 // calls of Do, as they begin
 	Tries     uint64 // attempts to send, the first of each request included
 	Replies   uint64 // requests answered
 	Unmatched uint64 // datagrams of the peer that were not the awaited reply: late, duplicate or damaged ones

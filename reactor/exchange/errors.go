@@ -4,11 +4,15 @@
 package exchange
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"time"
 )
+
+// ErrInFlight is returned by Async.Do when AsyncOptions.MaxInFlight requests are in flight.
+var ErrInFlight = errors.New("exchange: limit of requests in flight reached")
 
 // A NoReplyError is the end of a request that was given up: every try has waited for its reply. It is an
 // os.ErrDeadlineExceeded, and Last too.

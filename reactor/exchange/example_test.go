@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
+//go:build unix
+
 package exchange_test
 
 import (
@@ -11,6 +13,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/quartet-go/quartet/reactor"
 	"github.com/quartet-go/quartet/reactor/exchange"
 )
 
@@ -39,6 +42,51 @@ func ExampleClient_Do() {
 	reply, err := c.Do(ctx, []byte("17 hello"))
 	fmt.Println(string(reply), err)
 	// Output: 17 hello answered <nil>
+}
+
+// Two requests in flight on one socket of a reactor, answered in the opposite order.
+func ExampleAsync_Do() {
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	go func() {
+		first, second := make([]byte, 64), make([]byte, 64)
+		n, from, _ := server.ReadFrom(first)
+		m, _, _ := server.ReadFrom(second)
+		_, _ = server.WriteTo(append(second[:m], " answered"...), from)
+		_, _ = server.WriteTo(append(first[:n], " answered"...), from)
+	}()
+
+	r, err := reactor.New(reactor.Options{Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	a, err := exchange.New(r, "udp", server.LocalAddr().String(), &exchange.AsyncOptions{
+		Key: func(datagram []byte) []byte { return datagram[:min(2, len(datagram))] },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	for _, request := range []string{"17 hello", "18 how do you do"} {
+		err := a.Do(ctx, []byte(request), func(reply []byte, err error) { // on the loop
+			fmt.Println(string(reply), err)
+			if a.InFlight() == 0 {
+				stop()
+			}
+		})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(r.Serve(ctx))
+	// Output:
+	// 18 how do you do answered <nil>
+	// 17 hello answered <nil>
+	// <nil>
 }
 
 // Clients that lost their server at the same moment come back at different ones.

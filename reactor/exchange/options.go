@@ -3,7 +3,7 @@
 
 package exchange
 
-// Options configures a Client. nil and the zero value are the defaults.
+// Options configures a Client, and is part of AsyncOptions. nil and the zero value are the defaults.
 type Options struct {
 	// Backoff is when a request is sent again and when it is given up.
 	Backoff Backoff

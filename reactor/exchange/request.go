@@ -53,9 +53,9 @@ func (q *request) unsent(err error) error {
 }
 
 // passing are the reasons for which a datagram may not be sent now and be sent by the next try: full queues (of which
-// the deadline of a write is one), routes that come and go, and what ICMP told (icmp(7), udp(7)).
+// the deadline of a write that blocks is one), routes that come and go, and what ICMP told (icmp(7), udp(7)).
 var passing = []syscall.Errno{
-	syscall.ENOBUFS, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ECONNREFUSED,
+	syscall.EAGAIN, syscall.ENOBUFS, syscall.ENETUNREACH, syscall.ENETDOWN, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ECONNREFUSED,
 }
 
 // unheard returns the request's end if receiving failed for good. What the system says there is what became of

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
-package main_test
+// Package relay mistreats datagrams, for the tests of those who send some.
+package relay
 
 import (
 	"errors"
@@ -17,30 +18,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A fate is what may happen to a datagram on its way, as parts of 1.
-type fate struct {
-	lost, doubled, delayed float64
-	delay                  time.Duration // at most; what follows may overtake
+// A Fate is what may happen to a datagram on its way, as parts of 1.
+type Fate struct {
+	Lost, Doubled, Delayed float64
+	Delay                  time.Duration // at most; what follows may overtake
 }
 
-// A relay stands between one client and a server, on sockets of its own, and mistreats what passes. The fate of the
+// A Relay stands between one client and a server, on sockets of its own, and mistreats what passes. The fate of the
 // n-th datagram of a direction depends on the seed alone.
-type relay struct {
-	fate
+type Relay struct {
+	Fate
 	front *net.UDPConn // to which the client talks
 	back  *net.UDPConn // connected to the server
 	tasks sync.WaitGroup
 
-	requests atomic.Int64 // datagrams of the client that reached the relay
-	replies  atomic.Int64 // datagrams about to be sent to the client
+	Requests atomic.Int64 // datagrams of the client that reached the relay
+	Replies  atomic.Int64 // datagrams about to be sent to the client
 }
 
-func newRelay(t *testing.T, server string, f fate, seed uint64) *relay {
+// New makes a relay to a server, which stands there until the test ends.
+func New(t testing.TB, server string, f Fate, seed uint64) *Relay {
+	t.Helper()
 	front, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	require.NoError(t, err)
 	back, err := net.Dial("udp", server)
 	require.NoError(t, err)
-	r := &relay{fate: f, front: front, back: back.(*net.UDPConn)}
+	r := &Relay{Fate: f, front: front, back: back.(*net.UDPConn)}
 	t.Cleanup(func() {
 		_, _ = front.Close(), back.Close()
 		r.tasks.Wait()
@@ -51,21 +54,22 @@ func newRelay(t *testing.T, server string, f fate, seed uint64) *relay {
 		n, from, err := r.front.ReadFromUDPAddrPort(p)
 		if err == nil {
 			client.Store(&from)
-			r.requests.Add(1)
+			r.Requests.Add(1)
 		}
 		return n, err
 	}, r.back.Write)
 	r.pass(rand.New(rand.NewPCG(seed, 2)), r.back.Read, func(p []byte) (int, error) {
-		r.replies.Add(1) // before the client can count it
+		r.Replies.Add(1) // before the client can count it
 		return r.front.WriteToUDPAddrPort(p, *client.Load())
 	})
 	return r
 }
 
-func (r *relay) addr() string { return r.front.LocalAddr().String() }
+// Addr is where the client finds the relay.
+func (r *Relay) Addr() string { return r.front.LocalAddr().String() }
 
 // pass passes datagrams on in one direction until the relay's sockets are closed.
-func (r *relay) pass(rng *rand.Rand, read, write func(p []byte) (int, error)) {
+func (r *Relay) pass(rng *rand.Rand, read, write func(p []byte) (int, error)) {
 	r.tasks.Go(func() {
 		for {
 			p := make([]byte, 1<<16)
@@ -77,18 +81,18 @@ func (r *relay) pass(rng *rand.Rand, read, write func(p []byte) (int, error)) {
 				return
 			}
 			copies := 1
-			if rng.Float64() < r.doubled {
+			if rng.Float64() < r.Doubled {
 				copies = 2
 			}
-			if rng.Float64() < r.lost {
+			if rng.Float64() < r.Lost {
 				copies = 0
 			}
 			for range copies {
-				if rng.Float64() >= r.delayed {
+				if rng.Float64() >= r.Delayed {
 					_, _ = write(p[:n])
 					continue
 				}
-				delay := time.Duration(rng.Float64() * float64(r.delay))
+				delay := time.Duration(rng.Float64() * float64(r.Delay))
 				r.tasks.Go(func() {
 					time.Sleep(delay)
 					_, _ = write(p[:n])
