@@ -295,7 +295,7 @@ func (st *storm) travel(number uint64) {
 	from := rnd.IntN(len(morePattern()) - size)
 	tp := &trip{
 		storm: st, number: number, rnd: rnd, dice: rand.New(rand.NewPCG(st.seed, ^number)),
-		kind: kinds[rnd.IntN(len(kinds))], stream: morePattern()[from : from+size], cut: rnd.IntN(size + 1), way: rnd.IntN(1 << 16),
+		kind: tripKinds[rnd.IntN(len(tripKinds))], stream: morePattern()[from : from+size], cut: rnd.IntN(size + 1), way: rnd.IntN(1 << 16),
 		ref: make(chan reactor.Ref, 1), ends: make(chan error, 2),
 	}
 	st.trips.Store(number, tp)
