@@ -5,8 +5,14 @@
 
 package reactor
 
+import "github.com/valyala/bytebufferpool"
+
 func (c *Conn) assertOnLoop() {}
 
 func (s *PacketConn) assertOnLoop() {}
 
 func (l *loop) assertOnLoop() {}
+
+func noteTaken(*bytebufferpool.ByteBuffer) {}
+
+func noteReturned(*bytebufferpool.ByteBuffer) {}

@@ -39,19 +39,19 @@ func classSize(class int) int { return (4 + class%4) << (class/4 + minBufferBits
 
 // getBuffer returns an empty buffer with room for size bytes.
 func getBuffer(size int) *bytebufferpool.ByteBuffer {
-	class := bufferClass(size)
-	if class >= len(bufferPools) {
-		return &bytebufferpool.ByteBuffer{B: make([]byte, 0, size)}
+	var b *bytebufferpool.ByteBuffer
+	if class := bufferClass(size); class >= len(bufferPools) {
+		b = &bytebufferpool.ByteBuffer{B: make([]byte, 0, size)}
+	} else if b = bufferPools[class].Get(); cap(b.B) < classSize(class) {
+		b.B = make([]byte, 0, classSize(class))
 	}
-	b := bufferPools[class].Get()
-	if room := classSize(class); cap(b.B) < room {
-		b.B = make([]byte, 0, room)
-	}
+	noteTaken(b)
 	return b
 }
 
 // putBuffer gives a buffer back. Where append has made it grow, its room may lie between two classes.
 func putBuffer(b *bytebufferpool.ByteBuffer) {
+	noteReturned(b)
 	class := bufferClass(cap(b.B))
 	if class < len(bufferPools) && classSize(class) > cap(b.B) {
 		class--

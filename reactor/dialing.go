@@ -314,8 +314,16 @@ func (ln *line) stop() {
 	}
 }
 
-// succeed ends the dial and makes a connection of the socket.
+// succeed ends the dial and makes a connection of the socket, unless no more are opened: then it has failed.
 func (d *dial) succeed(fd int, tuple FourTuple, watched interest) {
+	if d.loop.aborting {
+		if watched != unregistered {
+			_ = d.loop.poller.set(fd, watched, unregistered)
+		}
+		_ = unix.Close(fd)
+		d.fail(net.ErrClosed)
+		return
+	}
 	d.end()
 	d.loop.r.dials.Add(-1)
 	d.loop.adopt(d.origin, fd, tuple, watched)

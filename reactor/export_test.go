@@ -81,6 +81,25 @@ func CountEvents(r *Reactor) func() int64 {
 // PendingTimers is how many timers wait on c's loop. On the loop only.
 func (c *Conn) PendingTimers() int { return len(c.loop.deadlines.timers) }
 
+// Leftovers is how much r's loops still have to do or to wait for: connections, those included that linger, dials,
+// deadlines, timers and tasks.
+func Leftovers(r *Reactor) (n int) {
+	for _, l := range r.loops {
+		seen := make(chan struct{})
+		err := l.postLoop(func() {
+			n += l.total + len(l.deadlines.conns) + len(l.deadlines.timers) + len(l.dials.heap) + len(l.dials.lines) + len(l.parked)
+			if l.mailbox.waiting() || l.todo.waiting() {
+				n++
+			}
+			close(seen)
+		})
+		if err == nil {
+			<-seen
+		}
+	}
+	return n
+}
+
 // OwnsNothing says whether c holds no buffer. On the loop only.
 func (c *Conn) OwnsNothing() bool { return c.input == nil && c.output == nil }
 

@@ -71,7 +71,7 @@ func (r *Reactor) NewGroup() *Group {
 }
 
 // Add makes c a member until Remove or its end: it gets the messages that are written after Add has returned, and
-// perhaps some written just before. Adding twice is adding once. It may be called in the accept func. It fails with
+// perhaps the last ones before. Adding twice is adding once. It may be called in the accept func. It fails with
 // net.ErrClosed if c has ended, and if c is another reactor's or no stream. On c's loop only.
 func (g *Group) Add(c *Conn) error {
 	c.assertOnLoop()
@@ -132,8 +132,8 @@ func (g *Group) Write(m *Message, missed func(c *Conn)) error {
 		}
 	}
 	for _, p := range g.parts {
-		if p.size.Load() == 0 {
-			continue
+		if p.size.Load() == 0 && !p.posted {
+			continue // with others on their way, who joins before they come would miss this one between them and the next
 		}
 		m.retain(g.reactor)
 		p.waiting = append(p.waiting, groupMessage{m, missed})

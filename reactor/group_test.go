@@ -310,6 +310,29 @@ func TestGroupChangesDuringDelivery(t *testing.T) {
 	}
 }
 
+// Who joins while messages are on their way gets the last of them, without a gap, also if there was no member at times.
+func TestGroupJoinsWithoutAGap(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		s, group, refs := tr.serveGroup(t, reactor.Options{}, nil, &hooks{})
+		clients, to := s.join(1, refs)
+		write := func(p string) {
+			if err := group.Write(reactor.Shared([]byte(p)), nil); err != nil {
+				t.Errorf("Write: %v", err)
+			}
+		}
+		do(t, to[0], func(c *reactor.Conn) {
+			write("1")
+			group.Remove(c)
+			write("2")
+			if err := group.Add(c); err != nil {
+				t.Errorf("Add: %v", err)
+			}
+			write("3")
+		})
+		clients[0].expect("123")
+	})
+}
+
 // What waits for a loop is bounded, and a message that is refused is refused for all.
 func TestGroupBacklog(t *testing.T) {
 	for name, o := range map[string]struct {
