@@ -217,6 +217,9 @@ func (l *loop) left() {
 		case c == nil:
 		case edgeTriggered:
 			c.flags |= fReadable
+			if c.output != nil {
+				c.flags |= fUntried
+			}
 			c.later()
 		case c.interest == interestNone:
 			_ = l.poller.set(fd, interestNone, interestNone)

@@ -329,6 +329,9 @@ func (c *Conn) flushQueue() {
 			return
 		}
 		c.sendResult(errno)
+		if errno == unix.EINTR || errno == unix.ENOBUFS {
+			break // no event will tell the end of that
+		}
 		if n < offered {
 			return
 		}
