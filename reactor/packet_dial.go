@@ -269,6 +269,7 @@ func (s *PacketConn) endDialled() {
 	s.loop.load.Add(-1)
 	s.failed = nil // Close is the last that its handler hears
 	cause := s.closeCause()
+	s.peer.rare.cause = cause
 	if unsent := s.peer.leave(); unsent > 0 {
 		if cause == nil {
 			cause = net.ErrClosed
