@@ -88,8 +88,7 @@ func (d *dial) begin() {
 	for i := range d.lines {
 		d.lines[i] = line{dial: d, until: never, again: never}
 	}
-	if l.draining || l.stopped {
-		d.fail(net.ErrClosed)
+	if d.stop() {
 		return
 	}
 	ctx := d.ctx
@@ -127,6 +126,7 @@ func (d *dial) resolved(addrs []netip.AddrPort, err error) {
 	switch {
 	case d.over:
 		d.leave()
+	case d.stop():
 	case d.ctx.Err() != nil:
 		d.fail(d.ctx.Err())
 	case err != nil:
@@ -263,6 +263,9 @@ func (d *dial) socket(to netip.AddrPort) (int, error) {
 
 // ready is called for an event of the socket, which may be about one that had its number before.
 func (ln *line) ready() {
+	if ln.dial.stop() {
+		return
+	}
 	errno, err := unix.GetsockoptInt(ln.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	switch {
 	case err != nil:
@@ -345,6 +348,9 @@ func (d *dial) tuple(fd int) (FourTuple, error) {
 
 // expire looks at what may be due.
 func (d *dial) expire(t int64) {
+	if d.stop() {
+		return
+	}
 	if t >= d.deadline {
 		d.fail(ErrDialTimeout)
 		return
@@ -403,6 +409,16 @@ func (d *dial) fail(cause error) {
 		d.leave()
 	}
 	d.loop.guard("connect func", func() { _, _ = d.connected(nil, cause) })
+}
+
+// stop fails the dial if Shutdown has begun and stopDials has not come to it yet, and says so: no connection opens any
+// more.
+func (d *dial) stop() bool {
+	stopping := d.loop.draining || d.loop.stopped
+	if stopping {
+		d.fail(net.ErrClosed)
+	}
+	return stopping
 }
 
 // end closes what the dial holds.
