@@ -334,12 +334,8 @@ func (d *dial) succeed(fd int, tuple FourTuple, watched interest) {
 
 // tuple returns the socket's two addresses, or why it is not connected, at least not to another.
 func (d *dial) tuple(fd int) (FourTuple, error) {
-	if d.origin.network == "unix" {
-		_, err := unix.Getpeername(fd)
-		return FourTuple{}, os.NewSyscallError("getpeername", err)
-	}
-	t, err := tupleOf(fd)
-	if err == nil && t.Local == t.Remote && d.opts.Local.Port() == 0 {
+	t, err := d.origin.tupleOf(fd)
+	if err == nil && t.Local == t.Remote && d.origin.network != "unix" && d.opts.Local.Port() == 0 {
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // nothing shall be left of it
 		err = errSelf
 	}
