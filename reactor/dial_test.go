@@ -270,6 +270,22 @@ func TestDialFullUnixBacklog(t *testing.T) {
 	}
 }
 
+// Dials that wait for room in a backlog look at the same moments, whenever they began: a loop wakes as rarely for many
+// as for one.
+func TestDialsWaitTogether(t *testing.T) {
+	t.Parallel()
+	addr, _ := fullListener(t, "unix")
+	s, clock := transport{"unix", 1}.timedWith(t, shared(&hooks{}), nil)
+	fn, _ := connected(&hooks{})
+	for range 20 {
+		require.NoError(t, s.Dial(t.Context(), "unix", addr.String(), fn, nil))
+		clock.Advance(17 * time.Millisecond)
+	}
+	rings := clock.Rings()
+	clock.Advance(10 * time.Second)
+	require.Less(t, clock.Rings()-rings, 70)
+}
+
 // The end of the reactor is the end of its dials, and they do not hold it up.
 func TestDialClosedWhileConnecting(t *testing.T) {
 	ends := map[string]func(s *server) error{

@@ -21,8 +21,8 @@ import (
 const (
 	minShare       = 2 * time.Second        // of a dial's time for each of several addresses, as long as there is time
 	maxOddities    = 2                      // attempts repeated for what the kernel should not have done, see line.attempt
-	backlogFirst   = 5 * time.Millisecond   // the first wait for room in the backlog of a unix socket, doubled up to
-	backlogLongest = 100 * time.Millisecond // so much
+	backlogFirst   = 5 * time.Millisecond   // the longest first wait for room in the backlog of a unix socket, doubled up to
+	backlogLongest = 160 * time.Millisecond // so much
 )
 
 // A dial is one call of Dial, on its loop:
@@ -214,7 +214,7 @@ func (ln *line) attempt() bool {
 			// The backlog is full. The socket would be reported writable at once, so a timer has to do; those who wait
 			// look at the same moments.
 			ln.backoff = min(max(2*ln.backoff, backlogFirst), backlogLongest)
-			ln.again = (l.clock.now()/int64(ln.backoff) + 2) * int64(ln.backoff)
+			ln.again = (l.clock.now()/int64(ln.backoff) + 1) * int64(ln.backoff)
 			return true
 		case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && l.dropLingering():
 		case ln.odd(err):
