@@ -233,6 +233,10 @@ func (c *Conn) expire() {
 	if c.rare == nil || !c.expects() {
 		return
 	}
+	if c.flags&fAgain != 0 {
+		c.lookAfter(t+1, 0) // delivery is owed: what waits in the socket was not asked for yet
+		return
+	}
 	if since := c.rare.awaited; since > 0 { // what is unstamped is looked at from the tick on
 		limit, cause := c.awaitLimit()
 		c.check(t, since, limit, cause)
