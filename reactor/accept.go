@@ -58,11 +58,16 @@ func (a *acceptor) ready() {
 	if a.fd < 0 {
 		return // a task that came late
 	}
-	switch a.watch(interestRead); {
-	case a.stopped:
-	case edgeTriggered:
-		a.accept(maxBacklog) // there is no second event for what is left
-	default:
+	if a.watch(interestRead); !a.stopped {
+		a.acceptSome()
+	}
+}
+
+// acceptSome accepts a batch, or all who wait if there is no second event for who is left.
+func (a *acceptor) acceptSome() {
+	if edgeTriggered {
+		a.accept(maxBacklog)
+	} else {
 		a.accept(maxAccepts)
 	}
 }
@@ -77,7 +82,7 @@ func (a *acceptor) retry() {
 		return
 	}
 	a.restart()
-	if a.accept(maxAccepts); a.stopped {
+	if a.acceptSome(); a.stopped {
 		return
 	}
 	a.backoff = 0

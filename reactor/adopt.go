@@ -93,12 +93,10 @@ func (l *loop) adopt(from *origin, fd int, tuple FourTuple, watched interest) {
 
 // streamOf returns conn as what has a descriptor, if it is a stream.
 func streamOf(conn net.Conn) (syscall.Conn, error) {
-	switch conn := conn.(type) {
-	case *net.TCPConn:
-		return conn, nil
-	case *net.UnixConn:
-		if a := conn.LocalAddr(); a != nil && a.Network() == "unix" {
-			return conn, nil
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		if a := conn.LocalAddr(); a != nil && (a.Network() == "tcp" || a.Network() == "unix") {
+			return conn.(syscall.Conn), nil
 		}
 	}
 	return nil, fmt.Errorf("%T is no TCP or unix stream", conn)
@@ -126,8 +124,14 @@ func (o *origin) prepare(fd int) (t FourTuple, err error) {
 			return t, err
 		}
 	}
+	return o.tupleOf(fd)
+}
+
+// tupleOf returns the two addresses of a connected socket, the zero value for a unix one, or that it is not connected.
+func (o *origin) tupleOf(fd int) (FourTuple, error) {
 	if o.network == "unix" {
-		return t, nil
+		_, err := unix.Getpeername(fd)
+		return FourTuple{}, os.NewSyscallError("getpeername", err)
 	}
 	return tupleOf(fd)
 }

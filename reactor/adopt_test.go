@@ -8,12 +8,14 @@ package reactor_test
 import (
 	"context"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
 
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // pipe returns the two ends of a connection that package net made.
@@ -86,6 +88,17 @@ func TestAdoptMistakes(t *testing.T) {
 	require.NoError(t, err)
 	defer gram.Close()
 	require.ErrorContains(t, s.Adopt(gram, never, nil), "*net.UnixConn is no TCP or unix stream")
+	for _, nobody := range []net.Conn{nil, new(net.TCPConn), new(net.UnixConn)} {
+		require.ErrorContains(t, s.Adopt(nobody, never, nil), "is no TCP or unix stream")
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	file := os.NewFile(uintptr(fd), "unconnected")
+	defer file.Close()
+	unconnected, err := net.FileConn(file)
+	require.NoError(t, err)
+	defer unconnected.Close()
+	require.ErrorIs(t, s.Adopt(unconnected, never, nil), unix.ENOTCONN)
 
 	require.NoError(t, s.Shutdown(context.Background()))
 	require.ErrorIs(t, s.Adopt(here, never, nil), net.ErrClosed)

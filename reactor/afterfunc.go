@@ -7,7 +7,6 @@ package reactor
 
 import (
 	"container/heap"
-	"runtime/debug"
 	"time"
 )
 
@@ -142,28 +141,14 @@ func removeTimers(first **Timer) {
 
 // run calls the function.
 func (t *Timer) run() {
-	if t.conn != nil {
+	switch {
+	case t.conn != nil:
 		t.loop.serve(t.conn, t.onConn)
-		return
+	case t.socket != nil:
+		t.loop.guard("timer", func() { t.onSocket(t.socket) })
+	default:
+		t.loop.guard("timer", func() { t.onReactor(t) })
 	}
-	completed := false
-	defer func() {
-		if completed {
-			return
-		}
-		value := recover()
-		if value == nil {
-			value = ErrGoexit // run's deferred left starts a new goroutine
-		}
-		t.loop.counts.Panics++
-		t.loop.r.opts.Logger.Error("reactor: timer panicked", "value", value, "stack", string(debug.Stack()))
-	}()
-	if t.socket != nil {
-		t.onSocket(t.socket)
-	} else {
-		t.onReactor(t)
-	}
-	completed = true
 }
 
 func (t *Timer) before(other *Timer) bool {

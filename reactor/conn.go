@@ -7,6 +7,8 @@ package reactor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
@@ -21,7 +23,8 @@ import (
 // nothing, and its ID and tuple remain readable.
 //
 // The Conn that Ref.Do gives for a Session, or a socket of DialPacket, is no stream: Write and Send send one datagram, Close and
-// Abort end it, Session and PacketConn lead to what it stands for, and what is about streams alone does nothing.
+// Abort end it, Session and PacketConn lead to what it stands for, and what is about streams alone does nothing; where
+// it has an error, that is errors.ErrUnsupported.
 //
 // No method calls a handler. What a call leads to, Close or Writable say, happens after the running method has returned.
 type Conn struct {
@@ -191,7 +194,7 @@ func (c *Conn) Context() context.Context {
 	x := c.extra()
 	if x.ctx == nil {
 		x.ctx, x.cancel = context.WithCancelCause(context.Background())
-		if c.phase != phaseOpen || c.flags&(fClose|fFailed) != 0 {
+		if p := c.peer(); p != nil && p.closed() || p == nil && (c.phase != phaseOpen || c.flags&(fClose|fFailed) != 0) {
 			c.cancelContext()
 		}
 	}
@@ -208,6 +211,17 @@ func (c *Conn) cancelContext() {
 		cause = net.ErrClosed
 	}
 	c.rare.cancel(cause)
+}
+
+// errNoStream is what methods that are about streams alone answer for a peer of datagrams.
+var errNoStream = fmt.Errorf("reactor: no stream: %w", errors.ErrUnsupported)
+
+// noStream says why c is no stream, or none any more.
+func (c *Conn) noStream() error {
+	if c.phase == phasePeer && !c.hasEnded() {
+		return errNoStream
+	}
+	return net.ErrClosed
 }
 
 // SetHandler gives the connection another handler, after a handshake say. The old one hears no more, its Close included; what is
@@ -257,7 +271,7 @@ func (c *Conn) CloseRead() error { return c.closeHalf(fCloseRead) }
 func (c *Conn) closeHalf(half flags) error {
 	c.assertOnLoop()
 	if c.phase != phaseOpen {
-		return net.ErrClosed
+		return c.noStream()
 	}
 	c.flags |= half
 	c.touch()

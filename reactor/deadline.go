@@ -5,10 +5,7 @@
 
 package reactor
 
-import (
-	"net"
-	"time"
-)
+import "time"
 
 // Deadlines of one connection. All of them are one entry of the loop's schedule, the moment to look again: expire
 // looks at everything that the connection may be late with. So what moves a deadline away touches no schedule.
@@ -29,7 +26,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.assertOnLoop()
 	if c.phase >= phaseLingering {
-		return net.ErrClosed
+		return c.noStream()
 	}
 	if t.IsZero() {
 		c.flags &^= fReadBy
@@ -54,7 +51,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.assertOnLoop()
 	if c.phase >= phaseLingering {
-		return net.ErrClosed
+		return c.noStream()
 	}
 	x := c.extra()
 	if t.IsZero() {
@@ -234,6 +231,10 @@ func (c *Conn) expire() {
 		c.check(t, c.moved, limit, ErrIdleTimeout)
 	}
 	if c.rare == nil || !c.expects() {
+		return
+	}
+	if c.flags&fAgain != 0 {
+		c.lookAfter(t+1, 0) // delivery is owed: what waits in the socket was not asked for yet
 		return
 	}
 	if since := c.rare.awaited; since > 0 { // what is unstamped is looked at from the tick on

@@ -8,9 +8,11 @@ package reactor_test
 import (
 	"math"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/stretchr/testify/require"
 )
@@ -84,6 +86,36 @@ func TestReadDeadlineInThePast(t *testing.T) {
 			cl.expectGone()
 		})
 	}
+}
+
+// A byte that waits in the socket has come in time, also while what came before it is still being delivered.
+func TestReadDeadlineWhileDelivering(t *testing.T) {
+	t.Parallel()
+	const lines = 1000 // more than are delivered in one turn
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		heard := 0
+		s, w, clock := tr.timed(t, reactor.Frames(codec.Line(0), reactor.FrameFunc(func(c *reactor.Conn, _ []byte) error {
+			if heard++; heard == 1 {
+				c.Pause()
+			}
+			if heard > lines {
+				_, err := c.Write([]byte("done"))
+				return err
+			}
+			return nil
+		})), nil)
+		cl := s.dial()
+		ref := receive(t, w.refs)
+		cl.send(strings.Repeat("x\n", lines))
+		awaitInput(t, ref)
+		setDeadline(t, ref, (*reactor.Conn).SetReadDeadline, clock.Now().Add(time.Second))
+		cl.send("y\n")
+		clock.Advance(time.Minute)
+		do(t, ref, (*reactor.Conn).Resume)
+		cl.expect("done")
+		clock.Advance(time.Minute)
+		require.Empty(t, w.ends)
+	})
 }
 
 // A peer that has ended owes nothing.

@@ -7,6 +7,7 @@ package reactor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -269,6 +270,22 @@ func TestDialFullUnixBacklog(t *testing.T) {
 	}
 }
 
+// Dials that wait for room in a backlog look at the same moments, whenever they began: a loop wakes as rarely for many
+// as for one.
+func TestDialsWaitTogether(t *testing.T) {
+	t.Parallel()
+	addr, _ := fullListener(t, "unix")
+	s, clock := transport{"unix", 1}.timedWith(t, shared(&hooks{}), nil)
+	fn, _ := connected(&hooks{})
+	for range 20 {
+		require.NoError(t, s.Dial(t.Context(), "unix", addr.String(), fn, nil))
+		clock.Advance(17 * time.Millisecond)
+	}
+	rings := clock.Rings()
+	clock.Advance(10 * time.Second)
+	require.Less(t, clock.Rings()-rings, 70)
+}
+
 // The end of the reactor is the end of its dials, and they do not hold it up.
 func TestDialClosedWhileConnecting(t *testing.T) {
 	ends := map[string]func(s *server) error{
@@ -325,6 +342,42 @@ func TestDialBeforeServe(t *testing.T) {
 		require.NoError(t, r.Dial(t.Context(), tr.network, full.String(), fn, nil))
 		require.NoError(t, r.Shutdown(t.Context()))
 		require.ErrorIs(t, receive(t, calls).err, net.ErrClosed)
+	})
+}
+
+// A dial that connects in the very turn in which its reactor is closed is told so, once, like any other.
+func TestDialWhileClosing(t *testing.T) {
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		target, err := net.Listen(tr.network, tr.address(t))
+		require.NoError(t, err)
+		defer target.Close()
+		for range 10 {
+			w := watch(t, &hooks{})
+			s := tr.serve(t, w.accept, nil)
+			s.dial()
+			ref := receive(t, w.refs)
+			unblock := block(t, ref)
+			fn, calls := connected(&hooks{})
+			require.NoError(t, s.Dial(t.Context(), tr.network, target.Addr().String(), fn, nil))
+			entered, until := make(chan struct{}), make(chan struct{})
+			require.NoError(t, ref.Do(func(*reactor.Conn, error) {
+				close(entered)
+				<-until
+			}))
+			unblock()
+			receive(t, entered) // the dial is under way, and what came of it not looked at
+			var closed sync.WaitGroup
+			closed.Go(func() { _ = s.Close() })
+			other, _ := connected(&hooks{})
+			eventually(t, "closing has begun", func() bool {
+				return errors.Is(s.Dial(t.Context(), tr.network, target.Addr().String(), other, nil), net.ErrClosed)
+			})
+			time.Sleep(time.Millisecond) // the loop is told a moment later; should it be too late, less is tested
+			close(until)
+			receive(t, calls)
+			closed.Wait()
+			require.Empty(t, calls)
+		}
 	})
 }
 

@@ -21,8 +21,8 @@ import (
 const (
 	minShare       = 2 * time.Second        // of a dial's time for each of several addresses, as long as there is time
 	maxOddities    = 2                      // attempts repeated for what the kernel should not have done, see line.attempt
-	backlogFirst   = 5 * time.Millisecond   // the first wait for room in the backlog of a unix socket, doubled up to
-	backlogLongest = 100 * time.Millisecond // so much
+	backlogFirst   = 5 * time.Millisecond   // the longest first wait for room in the backlog of a unix socket, doubled up to
+	backlogLongest = 160 * time.Millisecond // so much
 )
 
 // A dial is one call of Dial, on its loop:
@@ -88,8 +88,7 @@ func (d *dial) begin() {
 	for i := range d.lines {
 		d.lines[i] = line{dial: d, until: never, again: never}
 	}
-	if l.draining || l.stopped {
-		d.fail(net.ErrClosed)
+	if d.stop() {
 		return
 	}
 	ctx := d.ctx
@@ -127,6 +126,7 @@ func (d *dial) resolved(addrs []netip.AddrPort, err error) {
 	switch {
 	case d.over:
 		d.leave()
+	case d.stop():
 	case d.ctx.Err() != nil:
 		d.fail(d.ctx.Err())
 	case err != nil:
@@ -214,7 +214,7 @@ func (ln *line) attempt() bool {
 			// The backlog is full. The socket would be reported writable at once, so a timer has to do; those who wait
 			// look at the same moments.
 			ln.backoff = min(max(2*ln.backoff, backlogFirst), backlogLongest)
-			ln.again = (l.clock.now()/int64(ln.backoff) + 2) * int64(ln.backoff)
+			ln.again = (l.clock.now()/int64(ln.backoff) + 1) * int64(ln.backoff)
 			return true
 		case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && l.dropLingering():
 		case ln.odd(err):
@@ -263,6 +263,9 @@ func (d *dial) socket(to netip.AddrPort) (int, error) {
 
 // ready is called for an event of the socket, which may be about one that had its number before.
 func (ln *line) ready() {
+	if ln.dial.stop() {
+		return
+	}
 	errno, err := unix.GetsockoptInt(ln.fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	switch {
 	case err != nil:
@@ -331,12 +334,8 @@ func (d *dial) succeed(fd int, tuple FourTuple, watched interest) {
 
 // tuple returns the socket's two addresses, or why it is not connected, at least not to another.
 func (d *dial) tuple(fd int) (FourTuple, error) {
-	if d.origin.network == "unix" {
-		_, err := unix.Getpeername(fd)
-		return FourTuple{}, os.NewSyscallError("getpeername", err)
-	}
-	t, err := tupleOf(fd)
-	if err == nil && t.Local == t.Remote && d.opts.Local.Port() == 0 {
+	t, err := d.origin.tupleOf(fd)
+	if err == nil && t.Local == t.Remote && d.origin.network != "unix" && d.opts.Local.Port() == 0 {
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // nothing shall be left of it
 		err = errSelf
 	}
@@ -345,6 +344,9 @@ func (d *dial) tuple(fd int) (FourTuple, error) {
 
 // expire looks at what may be due.
 func (d *dial) expire(t int64) {
+	if d.stop() {
+		return
+	}
 	if t >= d.deadline {
 		d.fail(ErrDialTimeout)
 		return
@@ -403,6 +405,16 @@ func (d *dial) fail(cause error) {
 		d.leave()
 	}
 	d.loop.guard("connect func", func() { _, _ = d.connected(nil, cause) })
+}
+
+// stop fails the dial if Shutdown has begun and stopDials has not come to it yet, and says so: no connection opens any
+// more.
+func (d *dial) stop() bool {
+	stopping := d.loop.draining || d.loop.stopped
+	if stopping {
+		d.fail(net.ErrClosed)
+	}
+	return stopping
 }
 
 // end closes what the dial holds.

@@ -351,6 +351,33 @@ func TestMaxConns(t *testing.T) {
 	}
 }
 
+// Who accepts again is told by the poller who comes, and sleeps until then.
+func TestAcceptingAgainIsNotTrying(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		var clock *reactor.Clock
+		s := start(t, reactor.Options{Loops: 1, MaxConns: 1}, func(r *reactor.Reactor) { clock = reactor.UseClock(r) })
+		s.Listener = s.listen(tr.network, tr.address(t), shared(reactor.DataFunc(echo)), nil)
+		for range 2 {
+			first, second := s.dial(), s.dial()
+			for _, cl := range []client{first, second} {
+				cl.send("x")
+				cl.expect("x")
+				require.NoError(t, cl.CloseWrite())
+				cl.expectEOF()
+			}
+		}
+		eventually(t, "nobody is there", func() bool { return s.NumConns() == 0 })
+		clock.Advance(time.Second) // the alarms of the stops
+		rings := clock.Rings()
+		clock.Advance(time.Minute)
+		require.Equal(t, rings, clock.Rings())
+		cl := s.dial()
+		cl.send("x")
+		cl.expect("x")
+	})
+}
+
 // Connections that only linger take no place.
 func TestLingeringTakesNoPlace(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ func (c *Conn) Hijack() (net.Conn, []byte, error) {
 	c.assertOnLoop()
 	switch {
 	case c.phase != phaseOpen || c.flags&(fClose|fFailed) != 0:
-		return nil, nil, net.ErrClosed
+		return nil, nil, c.noStream()
 	case c.handler == nil:
 		return nil, nil, errors.New("reactor: Hijack called in an accept func")
 	}

@@ -13,7 +13,8 @@ const edgeTriggered = true
 // This is the way of kqueue; on Linux a tag builds it for testing, over epoll. gnet's kqueue poller can neither
 // remove the read filter nor deregister (its Delete does nothing there), so reading is registered edge-triggered
 // (EV_CLEAR), once, and stays: who does not want input ignores the event and reads again on resuming. Only the write
-// filter comes and goes. Closing a descriptor removes its filters, see kqueue(2).
+// filter comes and goes. Closing a descriptor removes its filters, and registering one anew is permitted, see kqueue(2);
+// epoll wants it deregistered for either, since somebody else may have the open file too.
 func (p *poller) set(fd int, from, to interest) error {
 	pa := p.attachment(fd)
 	write, wrote := to == interestWrite || to == interestBoth, from == interestWrite || from == interestBoth
@@ -24,7 +25,9 @@ func (p *poller) set(fd int, from, to interest) error {
 		return p.np.AddRead(pa, true)
 	}
 	switch {
-	case to == unregistered || write == wrote:
+	case to == unregistered:
+		return p.np.Delete(fd)
+	case write == wrote:
 		return nil
 	case write:
 		return p.np.ModReadWrite(pa, true)

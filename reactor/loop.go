@@ -194,7 +194,7 @@ func (l *loop) guard(what string, fn func()) {
 		}
 		value := recover()
 		if value == nil {
-			value = ErrGoexit
+			value = ErrGoexit // run's deferred left starts a new goroutine
 		}
 		l.counts.Panics++
 		l.r.opts.Logger.Error("reactor: "+what+" panicked", "value", value, "stack", string(debug.Stack()))

@@ -45,8 +45,9 @@ type SendErrorHandler interface {
 
 // A PacketCloseHandler is a PacketHandler that wants to hear of the end of a socket of DialPacket.
 type PacketCloseHandler interface {
-	// Close is called once, last: with nil after PacketConn.Close and Ref.Close, with ErrShutdown when Shutdown or
-	// Reactor.Close ended the socket; in an *UnsentError if a datagram that Ref.Write had queued was lost.
+	// Close is called once, last: with nil after PacketConn.Close and Ref.Close, with what Conn.CloseWithError was given
+	// or ErrAborted after Conn.Abort, with ErrShutdown when Shutdown or Reactor.Close ended the socket; in an
+	// *UnsentError if a datagram that Ref.Write had queued was lost.
 	Close(s *PacketConn, err error)
 }
 
@@ -341,13 +342,19 @@ func (s *PacketConn) Ref() Ref {
 // Close follows after the running method has returned. On a listener's socket it is Listener.Close.
 func (s *PacketConn) Close() error {
 	s.assertOnLoop()
+	return s.close(nil)
+}
+
+// close is Close with a cause.
+func (s *PacketConn) close(cause error) error {
 	switch {
 	case s.fd < 0 || s.closing:
 		return net.ErrClosed
 	case s.peer == nil:
 		return s.listener.Close()
 	}
-	s.closing = true
+	s.closing, s.peer.rare.cause = true, cause
+	s.peer.conn.cancelContext()
 	return s.loop.postLoop(s.finish)
 }
 

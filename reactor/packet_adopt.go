@@ -42,6 +42,9 @@ func (r *Reactor) AdoptPacket(conn net.PacketConn, begin BeginFunc, o *PacketOpt
 	default:
 		return nil, fmt.Errorf("reactor: AdoptPacket: %T is neither *net.UDPConn nor *net.IPConn", conn)
 	}
+	if conn.LocalAddr() == nil {
+		return nil, fmt.Errorf("reactor: AdoptPacket: %T has no socket", conn)
+	}
 	lis := newPacketListener(r, conn.LocalAddr().Network(), conn.LocalAddr())
 	fd, err := duplicate(conn.(syscall.Conn))
 	if err == nil {

@@ -132,6 +132,8 @@ func TestAdoptPacketErrors(t *testing.T) {
 	unixConn := plainPacket(t, "unixgram", socketPath(t))
 	_, err = s.AdoptPacket(unixConn, begins(packetEcho), nil)
 	require.EqualError(t, err, "reactor: AdoptPacket: *net.UnixConn is neither *net.UDPConn nor *net.IPConn")
+	_, err = s.AdoptPacket(new(net.UDPConn), begins(packetEcho), nil)
+	require.EqualError(t, err, "reactor: AdoptPacket: *net.UDPConn has no socket")
 	closed := plainPacket(t, "udp4", "127.0.0.1:0")
 	require.NoError(t, closed.Close())
 	_, err = s.AdoptPacket(closed, begins(packetEcho), nil)

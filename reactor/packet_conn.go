@@ -496,7 +496,7 @@ func (s *PacketConn) closeFD() {
 func (s *PacketConn) closeCause() error {
 	switch {
 	case s.closing:
-		return nil
+		return s.peer.rare.cause
 	case s.loop.draining:
 		return ErrShutdown
 	}

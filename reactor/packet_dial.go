@@ -44,12 +44,7 @@ func (r *Reactor) DialPacket(network, address string, dialed DialedPacketFunc, o
 	if err != nil {
 		return err
 	}
-	l := r.loops[0]
-	for _, other := range r.loops {
-		if other.load.Load() < l.load.Load() {
-			l = other
-		}
-	}
+	l := r.loops[0].leastLoaded()
 	d := &packetDial{loop: l, opts: opts, dialed: dialed, listener: newPacketListener(r, network, nameAddr{network, address})}
 	switch network {
 	case "udp", "udp4", "udp6":
@@ -231,10 +226,8 @@ func (d *packetDial) connect(to netip.AddrPort) (*PacketConn, error) {
 			if errno := f.check(0, from, to.Addr()); errno != 0 {
 				return nil, os.NewSyscallError("bind", errno)
 			}
-		case f == familyIPv4:
-			local = netip.AddrPortFrom(netip.IPv4Unspecified(), local.Port())
 		default:
-			local = netip.AddrPortFrom(netip.IPv6Unspecified(), local.Port())
+			local = netip.AddrPortFrom(unspecified(to.Addr()), local.Port())
 		}
 		options = append(options, socket.Option[int]{SetSockOpt: func(fd, _ int) error {
 			return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(f, local)))
@@ -269,6 +262,7 @@ func (s *PacketConn) endDialled() {
 	s.loop.load.Add(-1)
 	s.failed = nil // Close is the last that its handler hears
 	cause := s.closeCause()
+	s.peer.rare.cause = cause
 	if unsent := s.peer.leave(); unsent > 0 {
 		if cause == nil {
 			cause = net.ErrClosed

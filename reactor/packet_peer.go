@@ -57,6 +57,7 @@ func (p *peer) enter(s *PacketConn, tuple FourTuple) {
 func (p *peer) leave() int64 {
 	l := p.socket.loop
 	unsent := p.conn.seal()
+	p.conn.cancelContext()
 	removeTimers(&p.rare.timers)
 	l.peers.removeTuple(&p.conn)
 	l.peers.removeFD(int(p.conn.fd))
@@ -88,9 +89,14 @@ func (c *Conn) PacketConn() *PacketConn {
 	return nil
 }
 
+// closed says whether nothing can be sent any more.
+func (p *peer) closed() bool {
+	return p.conn.hasEnded() || p.socket.closing || p.socket.ending || p.session != nil && p.session.closing
+}
+
 // write sends one datagram.
 func (p *peer) write(payload []byte) (int, error) {
-	if p.conn.hasEnded() || p.session != nil && p.session.closing {
+	if p.closed() {
 		return 0, p.socket.opError(p.conn.tuple.Remote, net.ErrClosed)
 	}
 	if err := p.socket.send(payload, p.source, p.conn.tuple.Remote); err != nil {
@@ -104,7 +110,7 @@ func (p *peer) close(cause error) error {
 	if p.session != nil {
 		return p.session.close(cause)
 	}
-	return p.socket.Close()
+	return p.socket.close(cause)
 }
 
 // posted takes a datagram that Ref.Write queued. Those of a turn leave together.

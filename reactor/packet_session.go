@@ -25,9 +25,9 @@ type SessionHandler interface {
 	// valid until it returns.
 	Datagram(s *Session, d *Datagram)
 
-	// Close is called exactly once, last, with the tuple still readable. nil: closed here; ErrIdleTimeout: nothing was
-	// received for IdleTimeout; ErrShutdown; net.ErrClosed: the listener was closed; a *PanicError; any of them in an
-	// *UnsentError if a datagram that Ref.Write had queued was lost.
+	// Close is called exactly once, last, with the tuple still readable. nil: closed here; or what Conn.CloseWithError
+	// was given; ErrAborted; ErrIdleTimeout: nothing was received for IdleTimeout; ErrShutdown; net.ErrClosed: the
+	// listener was closed; a *PanicError; any of them in an *UnsentError if a datagram that Ref.Write had queued was lost.
 	Close(s *Session, err error)
 }
 
@@ -93,7 +93,6 @@ type Session struct {
 	older, newer *Session // in the order of moved
 
 	closing, ended bool
-	cause          error // what Close will get
 }
 
 // A sessionList is a socket's sessions in the order in which they received last.
@@ -130,7 +129,8 @@ func (s *Session) close(cause error) error {
 	if s.closing {
 		return net.ErrClosed
 	}
-	s.closing, s.cause = true, cause
+	s.closing, s.rare.cause = true, cause
+	s.conn.cancelContext()
 	return s.conn.loop.postLoop(s.end) // unless it ends before
 }
 
@@ -234,7 +234,7 @@ func (s *Session) end() {
 	}
 	s.closing, s.ended = true, true
 	s.socket.sessions.remove(s)
-	cause := s.cause
+	cause := s.rare.cause
 	if unsent := s.leave(); unsent > 0 {
 		if cause == nil {
 			cause = net.ErrClosed

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"time"
 
 	"github.com/panjf2000/gnet/v2/pkg/socket"
@@ -183,7 +182,7 @@ func (c *Conn) setOption(o StreamOptions, option func(*StreamOptions) socket.Opt
 		return err
 	}
 	if !c.hasFD() {
-		return net.ErrClosed
+		return c.noStream()
 	}
 	if err := option(checked).SetSockOpt(int(c.fd), 0); err != nil {
 		return fmt.Errorf("reactor: %w", err)

@@ -20,7 +20,7 @@ import (
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	c.assertOnLoop()
 	if !c.hasFD() {
-		return nil, net.ErrClosed
+		return nil, c.noStream()
 	}
 	return rawConn{c}, nil
 }
