@@ -19,7 +19,7 @@ const stuckAfter = 2 * time.Second
 // without descriptors as connections that end make room, and the listeners are closed; handlers that are Drainers are
 // told; dials in progress fail. A connection with nothing unconsumed, unsent or held is read once more, what came is
 // served, and it closes; from then on nothing is read. The others finish first: output is sent, held ones are
-// released, half-closed ones are closed by their handlers, paused ones are resumed. One that stopped in the middle of
+// released, half-closed ones are closed by their handlers, paused ones that hold input are resumed. One that stopped in the middle of
 // its input closes with ErrShutdown, for the rest is not read. When ctx is done before them, what is left is aborted
 // with ErrShutdown and Shutdown returns an *AbortedError; connections that only linger do not count.
 //
@@ -145,8 +145,8 @@ func (c *Conn) drain() {
 	if d, ok := c.handler.(Drainer); ok {
 		d.Draining(c)
 	}
-	if idle && c.mayRead() {
-		c.read()
+	if c.flags &^= fParked; idle && c.mayRead() {
+		c.receive() // also over MaxBuffered: it is the last time
 	}
 	c.flags |= fLastRead
 }

@@ -67,11 +67,16 @@ func (c *Conn) read() {
 	if !c.mayRead() {
 		return // the event is older than the state
 	}
-	l := c.loop
-	if l.r.pressed.Load() && c.flags&fCloseRead == 0 {
+	if l := c.loop; l.r.pressed.Load() && c.flags&fCloseRead == 0 {
 		l.park(c)
 		return
 	}
+	c.receive()
+}
+
+// receive is read without asking whether there is room.
+func (c *Conn) receive() {
+	l := c.loop
 	old, into := c.unconsumed(), l.in[headroom:]
 	large := len(old) > headroom
 	if large {
