@@ -214,7 +214,7 @@ func (c *Conn) cancelContext() {
 // unconsumed when the running method returns is delivered to the new one in the next turn.
 func (c *Conn) SetHandler(h Handler) {
 	c.assertOnLoop()
-	if c.phase != phaseOpen || c.handler == nil {
+	if c.handler == nil {
 		return // ended, or the accept func has not returned its handler yet
 	}
 	c.handler = h
