@@ -136,6 +136,9 @@ func (c *Conn) Blocked() bool { return c.flags&fBlocked != 0 }
 // More than MaxInput closes the connection with ErrInputLimit.
 func (c *Conn) Need(n int) {
 	c.assertOnLoop()
+	if n < c.need {
+		c.continueLater() // what came meanwhile may be enough
+	}
 	c.need = max(n, 0)
 }
 
