@@ -346,6 +346,10 @@ func (c *Conn) sendResult(errno unix.Errno) {
 	} else if c.output == nil && c.moved > 0 {
 		c.stir()
 	}
+	if edgeTriggered && errno == unix.EINTR {
+		c.flags |= fUntried
+		c.later() // there may be room, of which there will be no event
+	}
 }
 
 // enqueue copies p to the end of the queue.
