@@ -244,7 +244,11 @@ func (c *Conn) settle() {
 	if edgeTriggered && c.flags&fReadable != 0 && c.mayRead() {
 		c.later() // there will be no second event for what is left
 	}
-	if c.watch(c.wanted()); c.flags&fFailed != 0 {
+	want := c.wanted()
+	if edgeTriggered && c.flags&fReadable != 0 && want == interestNone {
+		c.probe() // nor a second event for an error behind what is not read
+	}
+	if c.watch(want); c.flags&fFailed != 0 {
 		c.end(c.cause())
 	}
 }
