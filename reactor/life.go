@@ -333,7 +333,7 @@ func (c *Conn) shutWrite() {
 	if c.flags&fShut == 0 {
 		c.flags |= fShut
 		c.note(TraceShut, 0, 0)
-		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR) // fails only if the peer has reset, which reading tells
+		shutdownWriting(int(c.fd))
 	}
 }
 
@@ -447,14 +447,14 @@ func (c *Conn) endLinger() {
 func (c *Conn) closeFD() {
 	l := c.loop
 	if c.flags&fReset != 0 {
-		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		resetOnClose(int(c.fd))
 	}
 	if c.interest != unregistered {
 		_ = l.poller.set(int(c.fd), c.interest, unregistered)
 		c.interest = unregistered
 	}
 	l.registry.removeFD(int(c.fd))
-	_ = unix.Close(int(c.fd))
+	closeSocket(int(c.fd))
 	if l.total--; l.total == 0 && l.draining {
 		l.wake()
 	}
