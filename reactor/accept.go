@@ -188,7 +188,7 @@ func (a *acceptor) hand(fd int, tuple FourTuple, mark int64) {
 		l.load.Add(-1)
 		l.r.conns.Add(-1)
 		a.listener.limits.leave(tuple.Remote.Addr())
-		_ = unix.Close(fd)
+		closeSocket(fd)
 	}
 }
 
@@ -217,8 +217,8 @@ func (a *acceptor) refuse(fd int, tuple FourTuple) {
 	if t := a.loop.clock.now(); a.refusals.begin(t, t) {
 		r.opts.Logger.Warn("reactor: refusing", "listener", a.listener.String(), "peer", tuple.Remote.Addr().String(), "err", ErrPeerLimit)
 	}
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	_ = unix.Close(fd)
+	resetOnClose(fd)
+	closeSocket(fd)
 	r.conns.Add(-1)
 	r.madeRoom()
 }

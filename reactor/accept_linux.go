@@ -11,28 +11,27 @@ import (
 )
 
 // acceptOne accepts one connection. x/sys's Accept4 would allocate the address and ask the socket for its protocol;
-// here the address is written where it stays until it is converted. The call is an ordinary one, for it could block.
+// here the address is written where it stays until it is converted.
 func (a *acceptor) acceptOne() (int, FourTuple, unix.Errno) {
 	raw := &a.loop.rawAddr
-	size := uint32(unsafe.Sizeof(*raw))
-	fd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(a.fd), uintptr(unsafe.Pointer(raw)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	fd, errno := accept4(a.fd, raw)
 	if errno != 0 {
 		return -1, FourTuple{}, errno
 	}
 	if a.listener.isUnix() {
-		return int(fd), FourTuple{}, 0
+		return fd, FourTuple{}, 0
 	}
 	remote := addrPort(raw)
 	local := a.listener.local
 	if local.Addr().IsUnspecified() {
-		size = uint32(unsafe.Sizeof(*raw))
-		if _, _, errno = unix.Syscall(unix.SYS_GETSOCKNAME, fd, uintptr(unsafe.Pointer(raw)), uintptr(unsafe.Pointer(&size))); errno != 0 {
-			_ = unix.Close(int(fd))
+		size := uint32(unsafe.Sizeof(*raw))
+		if _, _, errno = unix.Syscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(raw)), uintptr(unsafe.Pointer(&size))); errno != 0 {
+			_ = unix.Close(fd)
 			return -1, FourTuple{}, unix.ECONNABORTED
 		}
 		local = addrPort(raw)
 	}
-	return int(fd), FourTuple{Local: local, Remote: remote}, 0
+	return fd, FourTuple{Local: local, Remote: remote}, 0
 }
 
 // rawAddr is where the kernel writes addresses.

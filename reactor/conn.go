@@ -139,6 +139,9 @@ func (c *Conn) Blocked() bool { return c.flags&fBlocked != 0 }
 // More than MaxInput closes the connection with ErrInputLimit.
 func (c *Conn) Need(n int) {
 	c.assertOnLoop()
+	if n < c.need {
+		c.continueLater() // what came meanwhile may be enough
+	}
 	c.need = max(n, 0)
 }
 
@@ -228,7 +231,7 @@ func (c *Conn) noStream() error {
 // unconsumed when the running method returns is delivered to the new one in the next turn.
 func (c *Conn) SetHandler(h Handler) {
 	c.assertOnLoop()
-	if c.phase != phaseOpen || c.handler == nil {
+	if c.handler == nil {
 		return // ended, or the accept func has not returned its handler yet
 	}
 	c.handler = h

@@ -219,7 +219,8 @@ func (c *Conn) expire() {
 		c.check(t, c.rare.progress, limit, ErrWriteTimeout)
 	}
 	if c.mayRead() && !l.r.pressed.Load() {
-		c.read() // the loop may have been busy: what waits in the socket has come in time
+		c.read()        // the loop may have been busy: what waits in the socket has come in time
+		c.flushGather() // and so has the answer to it
 	}
 	if c.phase != phaseOpen || c.flags&(fClose|fFailed) != 0 {
 		return

@@ -39,9 +39,8 @@ func (c *Conn) ready() {
 
 // probe asks the socket for an error while neither reading nor writing would tell.
 func (c *Conn) probe() {
-	errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
-	if err == nil && errno != 0 {
-		c.fail(c.opError("read", "getsockopt", unix.Errno(errno)))
+	if errno := socketError(int(c.fd)); errno != 0 {
+		c.fail(c.opError("read", "getsockopt", errno))
 	}
 }
 

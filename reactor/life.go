@@ -244,7 +244,11 @@ func (c *Conn) settle() {
 	if edgeTriggered && c.flags&fReadable != 0 && c.mayRead() {
 		c.later() // there will be no second event for what is left
 	}
-	if c.watch(c.wanted()); c.flags&fFailed != 0 {
+	want := c.wanted()
+	if edgeTriggered && c.flags&fReadable != 0 && want == interestNone {
+		c.probe() // nor a second event for an error behind what is not read
+	}
+	if c.watch(want); c.flags&fFailed != 0 {
 		c.end(c.cause())
 	}
 }
@@ -329,7 +333,7 @@ func (c *Conn) shutWrite() {
 	if c.flags&fShut == 0 {
 		c.flags |= fShut
 		c.note(TraceShut, 0, 0)
-		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR) // fails only if the peer has reset, which reading tells
+		shutdownWriting(int(c.fd))
 	}
 }
 
@@ -443,14 +447,14 @@ func (c *Conn) endLinger() {
 func (c *Conn) closeFD() {
 	l := c.loop
 	if c.flags&fReset != 0 {
-		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		resetOnClose(int(c.fd))
 	}
 	if c.interest != unregistered {
 		_ = l.poller.set(int(c.fd), c.interest, unregistered)
 		c.interest = unregistered
 	}
 	l.registry.removeFD(int(c.fd))
-	_ = unix.Close(int(c.fd))
+	closeSocket(int(c.fd))
 	if l.total--; l.total == 0 && l.draining {
 		l.wake()
 	}

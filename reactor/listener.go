@@ -275,7 +275,7 @@ func (lis *Listener) start() error {
 // closeSocket closes one of the listener's sockets, and the listener with the last. On the socket's loop only.
 func (lis *Listener) closeSocket(fd *int) {
 	lis.mu.Lock()
-	_ = unix.Close(*fd)
+	closeSocket(*fd)
 	*fd = -1
 	lis.mu.Unlock()
 	lis.socketClosed()

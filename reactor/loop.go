@@ -216,13 +216,12 @@ func (l *loop) left() {
 		switch {
 		case c == nil:
 		case edgeTriggered:
-			c.flags |= fReadable
-			if c.output != nil {
-				c.flags |= fUntried
-			}
+			c.flags |= fReadable | fUntried
 			c.later()
 		case c.interest == interestNone:
-			_ = l.poller.set(fd, interestNone, interestNone)
+			if err := l.poller.set(fd, interestNone, interestNone); err != nil {
+				c.fail(err)
+			}
 		}
 	}
 	for fd := range l.dials.lines {

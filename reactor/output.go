@@ -329,9 +329,6 @@ func (c *Conn) flushQueue() {
 			return
 		}
 		c.sendResult(errno)
-		if errno == unix.EINTR || errno == unix.ENOBUFS {
-			break // no event will tell the end of that
-		}
 		if n < offered {
 			return
 		}
@@ -348,6 +345,10 @@ func (c *Conn) sendResult(errno unix.Errno) {
 		c.fail(c.opError("write", "send", errno))
 	} else if c.output == nil && c.moved > 0 {
 		c.stir()
+	}
+	if edgeTriggered && (errno == unix.EINTR || errno == unix.ENOBUFS) {
+		c.flags |= fUntried
+		c.later() // no event will tell the end of that
 	}
 }
 

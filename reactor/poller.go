@@ -38,12 +38,12 @@ const (
 
 // A poller is gnet's, with the four interests. Only its loop may call it, but for open and close.
 type poller struct {
-	np *netpoll.Poller
+	np nativePoller
 	attachments
 }
 
 func openPoller(callback netpoll.PollEventHandler) (*poller, error) {
-	np, err := netpoll.OpenPoller()
+	np, err := openNativePoller()
 	if err != nil {
 		return nil, err
 	}

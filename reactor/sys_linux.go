@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
-//go:build linux && !quartet_plainsyscalls
+//go:build linux && !quartet_plainsyscalls && !quartet_simulated
 
 package reactor
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
+//go:build !quartet_simulated
+
 package reactor
 
 import (
