@@ -40,6 +40,9 @@ func (tr transport) timedWith(t testing.TB, accept reactor.AcceptFunc, o *reacto
 	return s, clock
 }
 
+// timeless has no time pass in a reactor: what comes about there is not the end of a back-off or of a timeout.
+func timeless(r *reactor.Reactor) { reactor.UseClock(r) }
+
 // lateness is how late a timeout may be on a loop that is not busy.
 func lateness(timeout time.Duration) time.Duration { return timeout/16 + 2*time.Millisecond }
 
