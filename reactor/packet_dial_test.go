@@ -382,7 +382,7 @@ func TestDialPacketShutdown(t *testing.T) {
 				_, err := far.WriteToUDPAddrPort(fmt.Append(nil, i), ref.Tuple().Local)
 				require.NoError(t, err)
 			}
-			late := make(chan error, 2)
+			taken, told := 0, make(chan error, 1<<16) // more than are tried
 			stopped := make(chan error, 1)
 			go func() {
 				if how == "Close" {
@@ -394,14 +394,18 @@ func TestDialPacketShutdown(t *testing.T) {
 			var refused error
 			eventually(t, "DialPacket refuses", func() bool {
 				refused = r.DialPacket("udp", "127.0.0.1:9", func(_ *reactor.PacketConn, err error) (reactor.PacketHandler, error) {
-					late <- err
+					told <- err
 					return nil, errors.New("not wanted")
 				}, nil)
+				if refused == nil {
+					taken++
+				}
 				return refused != nil
 			})
 			require.ErrorIs(t, refused, net.ErrClosed)
 			release()
 			require.NoError(t, receive(t, stopped))
+			require.Len(t, told, taken)
 			require.ErrorIs(t, receive(t, h.closed), reactor.ErrShutdown)
 			if how == "Shutdown" {
 				for i := range waiting {
