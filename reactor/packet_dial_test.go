@@ -210,20 +210,21 @@ func TestDialPacketRefused(t *testing.T) {
 			require.Equal(t, "read", op.Op)
 			require.Equal(t, address, op.Addr.String())
 
-			// Two in a row: the second meets the error of the first, and leaves nevertheless.
+			// Two in a row: the second meets the error of the first, if that is not late, and leaves nevertheless.
 			do(t, ref, func(c *reactor.Conn) {
 				sock := c.PacketConn()
 				for range 2 {
 					_, err := sock.Write([]byte("nobody?"))
 					require.NoError(t, err)
 				}
-				stats := sock.Stats()
+			})
+			require.ErrorIs(t, receive(t, h.errs), syscall.ECONNREFUSED)
+			do(t, ref, func(c *reactor.Conn) {
+				stats := c.PacketConn().Stats()
 				require.EqualValues(t, 3, stats.Sent)
 				require.Zero(t, stats.Unsent)
 				require.GreaterOrEqual(t, stats.ReceiveErrors, uint64(2))
 			})
-			require.ErrorIs(t, receive(t, h.errs), syscall.ECONNREFUSED)
-			require.ErrorIs(t, receive(t, h.errs), syscall.ECONNREFUSED)
 
 			far, err := net.ListenPacket("udp", address)
 			if errors.Is(err, syscall.EADDRINUSE) {
