@@ -462,7 +462,7 @@ var respites = map[string]struct {
 		},
 	},
 	"blocked": {
-		func(t testing.TB, ref reactor.Ref, _ client) { stall(t, ref, 100<<10) },
+		func(t testing.TB, ref reactor.Ref, _ client) { stall(t, ref, 300<<10) }, // above what the kernel could still take
 		func(t testing.TB, ref reactor.Ref, cl client) {
 			for blocked := true; blocked; {
 				cl.read(32 << 10)
