@@ -465,7 +465,7 @@ func TestDialPacketCloseCrashes(t *testing.T) {
 			}
 			s.dial()
 			eventually(t, "the connection is there", func() bool { return s.NumConns() == 1 })
-			require.NoError(t, s.Reactor.Close())
+			require.NoError(t, s.Close())
 			for _, h := range all {
 				require.ErrorIs(t, receive(t, h.closed), reactor.ErrShutdown)
 			}
