@@ -228,8 +228,9 @@ func (a *acceptor) stop(cause error) {
 	r := a.loop.r
 	a.backoff = min(max(2*a.backoff, retryFirst), retryLongest)
 	t := a.loop.clock.now()
-	a.stopUntil(t + int64(a.backoff))
-	if a.stops.begin(t, t) {
+	again := t + int64(a.backoff)
+	a.stopUntil(again)
+	if a.stops.begin(t, again) {
 		r.opts.Logger.Warn("reactor: not accepting", "listener", a.listener.String(), "err", cause)
 		a.told = true
 	}

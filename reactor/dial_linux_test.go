@@ -68,7 +68,9 @@ func TestDialSelf(t *testing.T) {
 	}
 	raiseLoopback(t)
 	ports := strconv.Itoa(port) + " " + strconv.Itoa(port)
-	require.NoError(t, os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte(ports), 0))
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte(ports), 0); err != nil {
+		t.Skip("no sysctls of our own: ", err)
+	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 
 	s := start(t, reactor.Options{Loops: 1})

@@ -51,7 +51,11 @@ func inChildWith(t *testing.T, attributes *unix.SysProcAttr) bool {
 	child.Env = append(os.Environ(), marker+"="+t.Name())
 	child.Stdout, child.Stderr = &out, &out
 	child.SysProcAttr = attributes
-	if err := child.Run(); err != nil {
+	err := child.Run()
+	if attributes != nil && child.Process == nil {
+		t.Skip("no process like that: ", err)
+	}
+	if err != nil {
 		t.Errorf("the child: %v\n%s", err, out.String())
 	}
 	return false
@@ -127,7 +131,7 @@ func (h *hoard) starve(addr net.Addr) client {
 }
 
 // counted serves a reactor whose events are counted and which listens n times.
-func counted(t *testing.T, network string, o reactor.Options, accept reactor.AcceptFunc, so *reactor.StreamOptions, n int) (*server, func() int64) {
+func counted(t *testing.T, network string, o reactor.Options, accept reactor.AcceptFunc, so *reactor.StreamOptions, n int, prepare ...func(*reactor.Reactor)) (*server, func() int64) {
 	t.Helper()
 	s := &server{t: t, Log: new(logBook), served: make(chan error, 1)}
 	o.Logger = slog.New(slog.NewTextHandler(s.Log, nil))
@@ -135,6 +139,9 @@ func counted(t *testing.T, network string, o reactor.Options, accept reactor.Acc
 	require.NoError(t, err)
 	s.Reactor = r
 	events := reactor.CountEvents(r)
+	for _, p := range prepare {
+		p(r)
+	}
 	for range n {
 		s.Listener = s.listen(network, transport{network: network}.address(t), accept, so)
 	}
@@ -155,7 +162,8 @@ func TestOutOfDescriptors(t *testing.T) {
 			return
 		}
 		w := watch(t, reactor.DataFunc(echo))
-		s, events := counted(t, network, reactor.Options{Loops: 2}, w.accept, nil, 1)
+		var clock *reactor.Clock
+		s, events := counted(t, network, reactor.Options{Loops: 2}, w.accept, nil, 1, func(r *reactor.Reactor) { clock = reactor.UseClock(r) })
 		existing, leaving := s.dial(), s.dial()
 		for _, cl := range []client{existing, leaving} {
 			cl.send("hello")
@@ -165,7 +173,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		waiting := h.starve(s.Listener.Addr())
 		waiting.send("anyone?")
 		eventually(t, "it is noticed", func() bool { return strings.Contains(s.Log.String(), "not accepting") })
-		time.Sleep(700 * time.Millisecond) // until the back-off is long
+		clock.Advance(time.Second)
 		before := events()
 		time.Sleep(time.Second) // the window
 		require.LessOrEqual(t, events()-before, int64(maxWakeups))
@@ -173,16 +181,37 @@ func TestOutOfDescriptors(t *testing.T) {
 		existing.expect("still there?")
 		require.Equal(t, 1, strings.Count(s.Log.String(), "not accepting"), s.Log.String())
 
-		began := time.Now()
-		_ = leaving.Close() // gives back its own descriptor and the server's
-		waiting.expect("anyone?")
-		require.Less(t, time.Since(began), 300*time.Millisecond, "that was the back-off")
+		_ = leaving.Close()       // gives back its own descriptor and the server's
+		waiting.expect("anyone?") // and no back-off has ended, for no time passes
 		eventually(t, "the end of it is logged", func() bool { return strings.Contains(s.Log.String(), "accepting again") })
 
 		// The next spell is logged again.
+		clock.Advance(time.Minute)
 		h.takeAll()
 		h.starve(s.Listener.Addr())
 		eventually(t, "the next spell is logged", func() bool { return strings.Count(s.Log.String(), "not accepting") == 2 })
+	})
+}
+
+// Trouble that lasts is told once, however often it is met again at the end of a back-off.
+func TestLongTroubleIsToldOnce(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		var clock *reactor.Clock
+		accept, refs := accepted(&hooks{})
+		s := tr.serveWith(t, reactor.Options{MaxConns: 1}, accept, nil, func(r *reactor.Reactor) { clock = reactor.UseClock(r) })
+		s.dial()
+		ref := receive(t, refs)
+		s.dial()
+		eventually(t, "it is noticed", func() bool { return s.Log.has("not accepting") })
+		clock.Advance(10 * time.Second) // until the back-off is long
+		for range 30 {
+			release := block(t, ref) // so that the loop is late
+			clock.Skip(300 * time.Millisecond)
+			release()
+			clock.Settle()
+		}
+		require.Equal(t, 1, strings.Count(s.Log.String(), "not accepting"), s.Log.String())
 	})
 }
 
@@ -287,7 +316,7 @@ func TestLingeringGoesWhenDescriptorsRunOut(t *testing.T) {
 			}
 			return len(in), err
 		}))
-		s, _ := counted(t, "tcp", reactor.Options{Loops: loops}, w.accept, nil, 1)
+		s, _ := counted(t, "tcp", reactor.Options{Loops: loops}, w.accept, nil, 1, timeless) // no linger ends by itself
 		var gone []client
 		for range 2 * loops {
 			cl := s.dial()
@@ -298,10 +327,8 @@ func TestLingeringGoesWhenDescriptorsRunOut(t *testing.T) {
 		}
 		h := hoardDescriptors(t)
 		waiting := h.dial(s.Listener.Addr()) // not starve, which would take what the server gives back
-		began := time.Now()
 		waiting.send("anyone?")
 		waiting.expect("anyone?")
-		require.Less(t, time.Since(began), time.Second, "that was the end of the linger")
 		for _, cl := range gone {
 			_ = cl.Close()
 		}
@@ -324,7 +351,7 @@ func TestMaxConns(t *testing.T) {
 				for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
 				}
 				return w.accept(c)
-			}, &reactor.StreamOptions{ReusePort: reusePort})
+			}, &reactor.StreamOptions{ReusePort: reusePort}, timeless)
 			served := make(chan client, clients)
 			for range clients {
 				cl := s.dial()
@@ -339,11 +366,8 @@ func TestMaxConns(t *testing.T) {
 				}()
 			}
 			for range clients {
-				cl := receive(t, served)
-				began := time.Now()
-				_ = cl.Close()
+				_ = receive(t, served).Close()
 				receive(t, w.ends)
-				require.Less(t, time.Since(began), time.Second)
 			}
 			require.LessOrEqual(t, most.Load(), int32(limit))
 			require.LessOrEqual(t, strings.Count(s.Log.String(), "not accepting"), clients)
@@ -386,30 +410,26 @@ func TestLingeringTakesNoPlace(t *testing.T) {
 			_, err := c.Write(in)
 			_ = c.Close()
 			return len(in), err
-		})), nil)
-		began := time.Now()
+		})), nil, timeless) // no linger ends by itself
 		for range 20 {
 			cl := s.dial() // and stays
 			cl.send("bye")
 			require.Equal(t, "bye", cl.rest())
 		}
-		require.Less(t, time.Since(began), 1500*time.Millisecond, "somebody waited for the end of a linger")
 	})
 }
 
-// No wake-up is lost under churn: two places, three loops, two hundred clients in turn from several goroutines. A
-// lost one would cost a back-off of up to a second each time.
+// No wake-up is lost under churn: two places, three loops, two hundred clients in turn from several goroutines. After a
+// lost one all would wait for the end of a back-off, and no time passes.
 func TestMaxConnsUnderChurn(t *testing.T) {
 	t.Parallel()
 	const clients, dialers = 200, 8
 	for _, reusePort := range []bool{false, true} {
-		s := transport{"tcp", 3}.serveWith(t, reactor.Options{MaxConns: 2}, shared(reactor.DataFunc(echo)), &reactor.StreamOptions{ReusePort: reusePort})
+		s := transport{"tcp", 3}.serveWith(t, reactor.Options{MaxConns: 2}, shared(reactor.DataFunc(echo)), &reactor.StreamOptions{ReusePort: reusePort}, timeless)
 		var all sync.WaitGroup
-		var slowest atomic.Int64
 		for range dialers {
 			all.Go(func() {
 				for range clients / dialers {
-					began := time.Now()
 					conn, err := net.Dial("tcp", s.Listener.Addr().String())
 					if err != nil {
 						t.Errorf("Dial: %v", err)
@@ -421,11 +441,9 @@ func TestMaxConnsUnderChurn(t *testing.T) {
 						t.Errorf("Read: %v", err)
 					}
 					_ = conn.Close()
-					slowest.Store(max(slowest.Load(), int64(time.Since(began))))
 				}
 			})
 		}
 		all.Wait()
-		require.Less(t, time.Duration(slowest.Load()), 2*time.Second, "ReusePort %t", reusePort)
 	}
 }

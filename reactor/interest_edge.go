@@ -5,6 +5,12 @@
 
 package reactor
 
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
 // edgeTriggered says whether interestRead reports each arrival once (true) or as long as there is input (false).
 const edgeTriggered = true
 
@@ -22,7 +28,11 @@ func (p *poller) set(fd int, from, to interest) error {
 		if write {
 			return p.np.AddReadWrite(pa, true)
 		}
-		return p.np.AddRead(pa, true)
+		err := p.np.AddRead(pa, true)
+		if errors.Is(err, unix.EEXIST) { // of epoll, on an acceptor that had stopped; for kqueue adding again is a change
+			return p.np.ModRead(pa, true)
+		}
+		return err
 	}
 	switch {
 	case to == unregistered:

@@ -194,17 +194,23 @@ func TestAcceptRate(t *testing.T) {
 		var mu sync.Mutex
 		var times []time.Time
 		h := reactor.DataFunc(echo)
-		began := time.Now()
-		s := tr.serve(t, func(*reactor.Conn) (reactor.Handler, error) {
-			mu.Lock()
-			defer mu.Unlock()
-			times = append(times, time.Now())
-			return h, nil
-		}, &reactor.StreamOptions{AcceptRate: rate, AcceptBurst: burst})
+		var began time.Time
+		var lis *reactor.Listener
 		var dialed []client
-		for range clients {
-			dialed = append(dialed, s.dial())
-		}
+		s := start(t, reactor.Options{Loops: tr.loops}, func(r *reactor.Reactor) { // all wait before it begins
+			var err error
+			lis, err = r.Listen(tr.network, tr.address(t), func(*reactor.Conn) (reactor.Handler, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				times = append(times, time.Now())
+				return h, nil
+			}, &reactor.StreamOptions{AcceptRate: rate, AcceptBurst: burst})
+			require.NoError(t, err)
+			for range clients {
+				dialed = append(dialed, dialTo(t, lis.Addr()))
+			}
+			began = time.Now()
+		})
 		for _, cl := range dialed {
 			cl.send("x")
 			cl.expect("x")
@@ -215,7 +221,7 @@ func TestAcceptRate(t *testing.T) {
 		for i, at := range times[burst:] {
 			require.GreaterOrEqual(t, at.Sub(began), time.Duration(i+1)*time.Second/rate, "connection %d", burst+i)
 		}
-		stats := s.Listener.Stats()
+		stats := lis.Stats()
 		require.Positive(t, stats.RateLimited)
 		require.Zero(t, stats.PeerLimited)
 		require.Contains(t, s.Log.String(), reactor.ErrAcceptRate.Error())

@@ -136,19 +136,17 @@ func TestNoLingerAfterAFailure(t *testing.T) {
 func TestLingerIsBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	forEachNetwork(t, func(t *testing.T, tr transport) {
-		s, w := lingering(t, tr, 5)
+		s, w, _ := tr.timed(t, sayAndClose(5), nil) // no time passes: it is not the silence that ends it
 		cl := s.dial()
 		cl.send("x")
 		require.NoError(t, receive(t, w.ends))
 		ref := receive(t, w.refs)
 		cl.read(5)
-		began := time.Now()
 		sent, err := 0, error(nil)
 		for chunk, n := make([]byte, 4<<10), 0; err == nil && sent < 64<<20; sent += n {
 			n, err = cl.Write(chunk)
 		}
 		require.Truef(t, isGone(err), "%d bytes went through, then %v", sent, err)
-		require.Less(t, time.Since(began), 1500*time.Millisecond, "that was the silence, not the bytes")
 		require.GreaterOrEqual(t, sent, 60<<10)
 		require.Equal(t, -1, descriptor(t, ref))
 	})
@@ -199,16 +197,14 @@ func TestLingerIsBoundedInTime(t *testing.T) {
 func TestLingerEndsWithAReset(t *testing.T) {
 	t.Parallel()
 	forEachNetwork(t, func(t *testing.T, tr transport) {
-		s, w := lingering(t, tr, 5)
+		s, w, _ := tr.timed(t, sayAndClose(5), nil) // no time passes
 		cl := s.dial()
 		cl.send("x")
 		require.NoError(t, receive(t, w.ends))
 		ref := receive(t, w.refs)
 		require.GreaterOrEqual(t, descriptor(t, ref), 0)
-		began := time.Now()
 		cl.reset()
 		eventually(t, "the descriptor is given back", func() bool { return descriptor(t, ref) < 0 })
-		require.Less(t, time.Since(began), time.Second)
 		require.Empty(t, w.ends, "Close called twice")
 	})
 }

@@ -214,7 +214,12 @@ func TestPacketNoRoomDrops(t *testing.T) {
 	got := receive(t, stats)
 	require.EqualValues(t, many, got.Sent+got.Unsent)
 	require.EqualValues(t, got.Unsent, len(lost)+1)
-	cl.expectNumbered(int(got.Sent))
+	for last, n := -1, got.Sent-got.Sent/10; n > 0; n-- { // see expectNumbered; which are lost is the network's choice
+		number := int(binary.BigEndian.Uint32([]byte(cl.receive())))
+		require.Greater(t, number, last)
+		require.Less(t, number, many)
+		last = number
+	}
 }
 
 // With one it waits its turn, and nothing is lost, whichever way it was sent.
@@ -274,12 +279,11 @@ func TestPacketQueueOverflows(t *testing.T) {
 
 // Shutdown has the queue leave; at the end of its patience the rest is lost, and logged.
 func TestPacketQueueAtShutdown(t *testing.T) {
-	for _, patient := range []bool{true, false} {
+	for patient, many := range map[bool]int{true: 100, false: 1000} { // a tenth of a second, and a whole one
 		t.Run(fmt.Sprint("patient=", patient), func(t *testing.T) {
-			const many = 100
 			s := start(t, reactor.Options{Loops: 1})
 			errs := make(chan error, 1)
-			_, cl := slowNetwork(t, s, burst(many, 1000, errs), reactor.PacketOptions{MaxQueued: 1 << 20})
+			_, cl := slowNetwork(t, s, burst(many, 1000, errs), reactor.PacketOptions{MaxQueued: 4 << 20})
 			cl.send("go")
 			require.NoError(t, receive(t, errs))
 			ctx, cancel := context.WithCancel(context.Background())

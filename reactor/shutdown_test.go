@@ -52,12 +52,10 @@ func TestShutdownOfAnIdleReactor(t *testing.T) {
 	t.Parallel()
 	forEachTransport(t, func(t *testing.T, tr transport) {
 		s := tr.serve(t, shared(&hooks{}), nil)
-		began := time.Now()
 		require.NoError(t, receive(t, s.shutdown()))
 		err := receive(t, s.served)
 		s.served <- err
 		require.True(t, err == nil || errors.Is(err, net.ErrClosed), err) // the latter if Shutdown was faster than Serve
-		require.Less(t, time.Since(began), time.Second)
 	})
 }
 
@@ -358,15 +356,13 @@ func TestShutdownAbortsAtTheEndOfItsPatience(t *testing.T) {
 func TestShutdownDoesNotCountLingering(t *testing.T) {
 	t.Parallel()
 	forEachNetwork(t, func(t *testing.T, tr transport) {
-		s, w := lingering(t, tr, 5)
+		s, w, _ := tr.timed(t, sayAndClose(5), nil) // no time passes: the linger does not end by itself
 		cl := s.dial()
 		cl.send("x")
 		require.NoError(t, receive(t, w.ends))
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		defer cancel()
-		began := time.Now()
 		require.NoError(t, s.Shutdown(ctx))
-		require.Less(t, time.Since(began), time.Second)
 		require.Equal(t, "\x00\x01\x02\x03\x04", cl.rest())
 	})
 }

@@ -130,11 +130,11 @@ func (tr transport) serve(t testing.TB, accept reactor.AcceptFunc, o *reactor.St
 	return tr.serveWith(t, reactor.Options{}, accept, o)
 }
 
-// serveWith is serve with options for the reactor; their Loops are the transport's.
-func (tr transport) serveWith(t testing.TB, ro reactor.Options, accept reactor.AcceptFunc, o *reactor.StreamOptions) *server {
+// serveWith is serve with options for the reactor; their Loops are the transport's. See start for prepare.
+func (tr transport) serveWith(t testing.TB, ro reactor.Options, accept reactor.AcceptFunc, o *reactor.StreamOptions, prepare ...func(*reactor.Reactor)) *server {
 	t.Helper()
 	ro.Loops = tr.loops
-	s := start(t, ro)
+	s := start(t, ro, prepare...)
 	s.Listener = s.listen(tr.network, tr.address(t), accept, o)
 	return s
 }

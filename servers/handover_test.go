@@ -86,6 +86,11 @@ func TestReplacedUnderLoad(t *testing.T) {
 			stop := make(chan struct{})
 			var answered atomic.Int64
 			var load sync.WaitGroup
+			end := sync.OnceFunc(func() {
+				close(stop)
+				load.Wait()
+			})
+			defer end()
 			for client := range clients {
 				load.Go(func() {
 					for i := 0; ; i++ {
@@ -107,8 +112,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 				c.replace(n + 1)
 				eventually(t, func() bool { return answered.Load() >= before+2*clients || t.Failed() }, "requests are answered")
 			}
-			close(stop)
-			load.Wait()
+			end()
 			c.end(replacements + 1)
 			t.Logf("%d requests", answered.Load())
 			if network == "unix" {

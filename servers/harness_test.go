@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -49,6 +50,9 @@ func testMain(m *testing.M) int {
 	binaries.dir = dir
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil { // each program would end a second later
 		panic(err)
+	}
+	if signal.Ignored(syscall.SIGHUP) { // by nohup(1), say; what is caught here the programs do not inherit as ignored
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	if binaries.program, err = build("servers", buildFlags()); err != nil {
 		fmt.Fprintln(os.Stderr, err)

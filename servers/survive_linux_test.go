@@ -184,12 +184,10 @@ func TestOutOfDescriptors(t *testing.T) {
 	require.Equal(t, full, served.Load(), "nobody got in meanwhile")
 	require.Equal(t, 1, strings.Count(s.stderr.String(), "level=WARN"), "told once")
 
-	room := time.Now()
 	for _, c := range conns[:old] {
 		c.Close()
 	}
 	eventually(t, func() bool { return served.Load() >= full+old }, "the next are let in")
-	require.Less(t, time.Since(room), 2500*time.Millisecond)
 
 	for _, c := range conns[old:] {
 		c.Close()
