@@ -91,7 +91,7 @@ func TestAdoptMistakes(t *testing.T) {
 	for _, nobody := range []net.Conn{nil, new(net.TCPConn), new(net.UnixConn)} {
 		require.ErrorContains(t, s.Adopt(nobody, never, nil), "is no TCP or unix stream")
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	require.NoError(t, err)
 	file := os.NewFile(uintptr(fd), "unconnected")
 	defer file.Close()

@@ -5,12 +5,6 @@
 
 package reactor
 
-import (
-	"errors"
-
-	"golang.org/x/sys/unix"
-)
-
 // edgeTriggered says whether interestRead reports each arrival once (true) or as long as there is input (false).
 const edgeTriggered = true
 
@@ -28,11 +22,7 @@ func (p *poller) set(fd int, from, to interest) error {
 		if write {
 			return p.np.AddReadWrite(pa, true)
 		}
-		err := p.np.AddRead(pa, true)
-		if errors.Is(err, unix.EEXIST) { // of epoll, on an acceptor that had stopped; for kqueue adding again is a change
-			return p.np.ModRead(pa, true)
-		}
-		return err
+		return p.np.AddRead(pa, true)
 	}
 	switch {
 	case to == unregistered:
