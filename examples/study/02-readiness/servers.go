@@ -33,7 +33,7 @@ func loop() *study.Server {
 	}()
 	return study.NewServer(addr, func() {
 		stopping.Store(true)
-		study.Dial(addr).Close()
+		study.Wake(addr)
 		<-done
 	})
 }

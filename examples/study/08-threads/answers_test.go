@@ -51,7 +51,7 @@ func Example_offload() {
 	server := study.React(func(*reactor.Conn) (reactor.Handler, error) { return service, nil }, nil)
 	defer func() {
 		server.Stop()
-		study.Check(pool.Close())
+		study.Check(pool.Close(context.Background()))
 	}()
 
 	slow, quick := study.Dial(server.Addr), study.Dial(server.Addr)

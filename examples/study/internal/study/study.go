@@ -111,7 +111,7 @@ func Loop(serve func(fd int)) *Server {
 	}()
 	return &Server{addr, func() {
 		stopping.Store(true)
-		Dial(addr).Close() // nothing else ends a blocking accept
+		Wake(addr)
 		<-done
 	}}
 }
@@ -137,6 +137,13 @@ func Go(serve func(c *net.TCPConn)) *Server {
 		lis.Close()
 		wg.Wait()
 	}}
+}
+
+// Wake connects to a server that waits in accept, which nothing else ends. It may have ended meanwhile.
+func Wake(addr string) {
+	if c, err := net.Dial("tcp", addr); err == nil {
+		c.Close()
+	}
 }
 
 // React serves all connections on one event loop.
