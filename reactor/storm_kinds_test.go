@@ -82,8 +82,8 @@ var tripKinds = []*kind{
 	{name: "crash", handler: crashing, client: sendUntilReset, cause: crashed},
 	{name: "reset", mayGo: true, handler: resettable, client: resets},
 	{name: "tight reset", tight: true, mayGo: true, handler: resettable, client: resets},
-	{name: "source", handler: source, client: receives, cause: noCause},
-	{name: "tight source", tight: true, handler: source, client: receives, cause: noCause},
+	{name: "source", handler: streams, client: receives, cause: noCause},
+	{name: "tight source", tight: true, handler: streams, client: receives, cause: noCause},
 	{name: "source elsewhere", handler: sourceElsewhere, client: receives, cause: noCause},
 	{name: "tight source elsewhere", tight: true, handler: sourceElsewhere, client: receives, cause: noCause},
 	{name: "greedy", tight: true, handler: greedy, client: receivesSome, cause: noCause},
@@ -368,8 +368,8 @@ func resets(tp *trip, cl traveller) {
 	wait()
 }
 
-// source writes the stream as the client takes it, then closes.
-func source(tp *trip, c *reactor.Conn) reactor.Handler {
+// streams writes the stream as the client takes it, then closes.
+func streams(tp *trip, c *reactor.Conn) reactor.Handler {
 	at := 0
 	more := func(c *reactor.Conn) {
 		for at < len(tp.stream) && !c.Blocked() {
