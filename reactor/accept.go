@@ -106,7 +106,7 @@ func (a *acceptor) accept(n int) bool {
 	limits := a.listener.limits
 	for range n {
 		if at := limits.take(a.loop.clock); at != 0 {
-			if a.waiting() {
+			if somebodyWaits(a.fd) {
 				a.wait(at)
 			}
 			return false
@@ -146,12 +146,6 @@ func (a *acceptor) accept(n int) bool {
 		}
 	}
 	return true
-}
-
-// waiting says whether anybody is in the backlog.
-func (a *acceptor) waiting() bool {
-	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(a.fd), Events: unix.POLLIN}}, 0)
-	return n > 0
 }
 
 // acceptOnePlace accepts one connection if there is a place for it under MaxConns. The lock keeps acceptors from taking the

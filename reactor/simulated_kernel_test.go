@@ -197,6 +197,12 @@ func (k *simulation) Accept(fd int, raw *unix.RawSockaddrAny) (int, unix.Errno) 
 	return n, 0
 }
 
+// SomebodyWaits is poll(2) on a listening socket.
+func (k *simulation) SomebodyWaits(fd int) bool {
+	d := k.at("poll", fd)
+	return d != nil && len(d.queue.waiting) > 0
+}
+
 var acceptFaults = []unix.Errno{
 	unix.EINTR, unix.ECONNABORTED, unix.EPERM, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EAGAIN,
 }
