@@ -51,15 +51,15 @@
 //
 // # Reading order
 //
-// The API: handler.go and frames.go, options.go, conn.go, ref.go, shared.go and group.go, reactor.go, listener.go, dial.go,
-// adopt.go, packet.go, errors.go; deadline.go and afterfunc.go for time, sockopt.go and syscallconn.go for the descriptor
-// and hijack.go, the way out. The loop: poller.go has the contract with the poller and interest_*.go its four interests,
-// loop.go the turn, mailbox.go, wake_*.go, timer.go and clock.go what wakes it. A connection: life.go draws and walks its
-// states, input.go and buffer.go read, output.go writes, pressure.go is the bound on all of them. Then accept.go and
-// limits.go, dialing.go and resolve.go, drain.go for the end and handover.go for a successor, registry.go for finding
-// connections. Datagrams: packet_conn.go sends and receives batches, packet_offload.go several datagrams as one,
-// packet_queue.go keeps what the kernel has no room for, packet_dial.go connects, packet_session.go remembers senders,
-// packet_peer.go is what Ref and Lookup know of both, packet_multicast.go joins groups. What is seen of all this: stats.go
-// and count.go for what is counted, measure.go for time, trace.go for events. The system calls of the hot path are in
-// sys_*.go and packet_linux.go.
+// The API: handler.go and frames.go, options.go, conn.go, ref.go, shared.go and group.go, reactor.go, listener.go,
+// dial.go, adopt.go, packet.go, errors.go; deadline.go and afterfunc.go for time, sockopt.go and syscallconn.go for the
+// descriptor and hijack.go, the way out. The loop: poller.go has the contract with the poller and interest_*.go its
+// four interests, loop.go the turn, mailbox.go, wake_*.go, timer.go and clock.go what wakes it. A connection: life.go
+// draws and walks its states, input.go and buffer.go read, output.go writes, pressure.go is the bound on all of them.
+// Then accept.go and limits.go, dialing.go and resolve.go, drain.go for the end and handover.go for a successor,
+// registry.go for finding connections. Datagrams: packet_conn.go sends and receives batches, packet_offload.go several
+// datagrams as one, packet_queue.go keeps what the kernel has no room for, packet_dial.go connects, packet_session.go
+// remembers senders, packet_peer.go is what Ref and Lookup know of both, packet_multicast.go joins groups. What is seen
+// of all this: stats.go and count.go for what is counted, measure.go for time, trace.go for events. The system calls of
+// the hot path are in sys_*.go and packet_linux.go.
 package reactor
