@@ -225,7 +225,7 @@ func create(flag, path string) (*os.File, error) {
 	}
 	file, err := os.Create(path)
 	if err != nil {
-		return nil, fmt.Errorf("invalid value %q for flag -%s: %w", path, flag, err)
+		return nil, fmt.Errorf("invalid value %q for flag -%s: %w, want a file that can be written", path, flag, err)
 	}
 	return file, nil
 }
