@@ -62,7 +62,8 @@
 //
 // After that a connection may linger. Closed with input unread, a socket would send a reset, which destroys output on
 // its way; so the reactor shuts down the writing half and discards what still comes, until the peer ends too, 64 KiB
-// have come, 2 s pass in silence or 10 s in all. No handler hears of it, but Shutdown and Serve wait for it.
+// have come, 2 s pass in silence or 10 s in all; less long when descriptors run out. No handler hears of it, but
+// Shutdown and Serve wait for it.
 //
 // Shutdown, and Serve when its context is done, let each connection finish what it has begun. HandOver gives the
 // listeners to a successor before that, so that nobody who connects is refused.
