@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
+//go:build unix
+
 package reactor
 
 import "net/netip"
