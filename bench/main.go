@@ -8,9 +8,9 @@
 //	go run ./bench report [flags] FILE...
 //
 // It is a pipeline over recorded data. flags.go says what to measure, run.go makes the rounds, checks.go has the run
-// look at itself; below, package process builds and runs the servers of bench/target, load drives them, scenario is what they are put to, record holds what
-// was measured, stats compares and report shows. Nothing after run.go measures anything, so that a report can be made
-// again from the file of -json.
+// look at itself; below, package process builds and runs the servers of bench/target, load drives them, scenario is
+// what they are put to, record holds what was measured, stats compares and report shows. Nothing after run.go measures
+// anything, so that a report can be made again from the file of -json.
 package main
 
 import (

@@ -109,8 +109,8 @@ func plan(cfg *config) []*contest {
 	return list
 }
 
-// rounds makes round after round, in each one case after the other, in each case all servers in a shuffled order, next to each other.
-// It returns how many rounds were left out because the first look was to end.
+// rounds makes round after round, in each one case after the other, in each case all servers in a shuffled order, next
+// to each other. It returns how many rounds were left out because the first look was to end.
 func rounds(ctx context.Context, cfg *config, built *process.Programs, contests []*contest, start time.Time, apart time.Duration) (skipped int, err error) {
 	rng := rand.New(rand.NewPCG(uint64(cfg.options.Seed), 0))
 	total := 0

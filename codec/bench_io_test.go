@@ -14,8 +14,8 @@ import (
 
 // What a frame of 64 bytes costs in a stream that never runs dry and brings 64 KiB a Read at most. An op is a frame.
 //
-// stdReadFull copies the payload once more, which is what code without a Reader does; stdPeek does not, and is the best that
-// a bufio.Reader can do. stdScanner is bufio's loop around our SplitFunc.
+// stdReadFull copies the payload once more, which is what code without a Reader does; stdPeek does not, and is the best
+// that a bufio.Reader can do. stdScanner is bufio's loop around our SplitFunc.
 func BenchmarkReader64(b *testing.B) {
 	frames := codec.LengthPrefix(4, 0)
 	open := func(b *testing.B) io.Reader { return &endless{data: stream64(b, frames)} }

@@ -48,7 +48,8 @@ func (o DelimiterOptions) withDefaults() DelimiterOptions {
 //	+-------------+----------+----+
 //
 // The bytes are searched once, for all delimiters at a time, and never past Max and one delimiter. A frame is too long as
-// soon as no delimiter that starts within Max can follow from what is there; how long it would have been is not found out.
+// soon as no delimiter that starts within Max can follow from what is there; how long it would have been is not found
+// out.
 //
 // Its method Max returns o.Max and the length of the longest delimiter. Delimiter panics with the message of
 // [DelimiterOptions.Validate] if that is not nil.

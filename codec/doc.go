@@ -107,8 +107,8 @@ Payloads are not copied: they are parts of the buffer that was decoded, and live
 Blocking code has Reader and Writer, users of bufio.Scanner SplitFunc, bytes at hand Frames, users of gnet's engine the
 package gnetcodec, and the event loops of package reactor its own Frames.
 
-Reading order of the files: codec.go (the contract), errors.go, fixed.go (the simplest codec), lengthfield.go, varint.go,
-netstring.go, delimiter.go (the search), line.go, raw.go, parse.go (codecs from a line of text), size.go; then reader.go,
-writer.go, split.go and frames.go.
+Reading order of the files: codec.go (the contract), errors.go, fixed.go (the simplest codec), lengthfield.go,
+varint.go, netstring.go, delimiter.go (the search), line.go, raw.go, batch.go (many frames with one call), parse.go
+(codecs from a line of text), size.go; then reader.go, writer.go, split.go and frames.go.
 */
 package codec

@@ -33,8 +33,8 @@ var searches = []struct {
 	{"no frame/of two halves", "aaaaaaabaaaaaaaa caaaaaaa", "aaaaaaab", false},
 }
 
-// TestSearchIsLinear gives twice the bytes at most 2.2 times the time. Where others use the machine too, that takes several
-// attempts, and runs short enough to go undisturbed; what is not linear takes 4 times as long in any of them.
+// TestSearchIsLinear gives twice the bytes at most 2.2 times the time. Where others use the machine too, that takes
+// several attempts, and runs short enough to go undisturbed; what is not linear takes 4 times as long in any of them.
 func TestSearchIsLinear(t *testing.T) {
 	const most = 256 << 10 // bytes
 	for _, test := range searches {

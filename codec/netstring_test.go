@@ -86,7 +86,8 @@ var (
 	netstringBegun  = regexp.MustCompile(`^(0|[1-9][0-9]*)?$`)
 )
 
-// modelNetstring is what Netstring has to make of wire, in the plainest way: it looks at ever more bytes until it can tell.
+// modelNetstring is what Netstring has to make of wire, in the plainest way: it looks at ever more bytes until it can
+// tell.
 func modelNetstring(limit int, wire []byte) (want outcome) {
 next:
 	for len(wire) > 0 {

@@ -39,10 +39,10 @@ var formats = []struct {
 //	netstring[:max=S]              Netstring(S)
 //
 // The keys of length are size, offset, adjust, strip, order (big or little) and max, in any order. Those left out have
-// the values of the zero [LengthFieldOptions]. Those of delim are hex, the delimiters in hexadecimal digits with a plus sign
-// between them, max, and keep, which has no value. Numbers of bytes take the forms of [ParseSize]; adjust may have a minus
-// sign. What a constructor would panic with, Parse returns as an error of the same message, and a number that is
-// there is taken literally: 0 does not stand for a default.
+// the values of the zero [LengthFieldOptions]. Those of delim are hex, the delimiters in hexadecimal digits with a plus
+// sign between them, max, and keep, which has no value. Numbers of bytes take the forms of [ParseSize]; adjust may have
+// a minus sign. What a constructor would panic with, Parse returns as an error of the same message, and a number that
+// is there is taken literally: 0 does not stand for a default.
 func Parse(spec string) (Codec, error) {
 	name, args, hasArgs := strings.Cut(spec, ":")
 	for _, f := range formats {

@@ -5,8 +5,8 @@ package codec
 
 import "bufio"
 
-// SplitFunc returns a split function with which a [bufio.Scanner] delivers the payloads of frames as its tokens. It serves
-// one Scanner, as it remembers what that was shown.
+// SplitFunc returns a split function with which a [bufio.Scanner] delivers the payloads of frames as its tokens. It
+// serves one Scanner, as it remembers what that was shown.
 //
 // The Scanner's buffer must take a whole frame, header included, and takes 64 KiB unless told otherwise. So give it room:
 //

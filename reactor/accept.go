@@ -148,8 +148,8 @@ func (a *acceptor) accept(n int) bool {
 	return true
 }
 
-// acceptOnePlace accepts one connection if there is a place for it under MaxConns. The lock keeps acceptors from taking the
-// same place; only they add to conns.
+// acceptOnePlace accepts one connection if there is a place for it under MaxConns. The lock keeps acceptors from taking
+// the same place; only they add to conns.
 func (a *acceptor) acceptOnePlace() (fd int, tuple FourTuple, full bool, err unix.Errno) {
 	r := a.loop.r
 	if r.opts.MaxConns != math.MaxInt {

@@ -7,6 +7,7 @@ package reactor
 
 import (
 	"container/heap"
+	"errors"
 	"time"
 )
 
@@ -55,6 +56,9 @@ func (s *PacketConn) AfterFunc(d time.Duration, fn func(s *PacketConn)) *Timer {
 // and Reset to be called again. It keeps nobody waiting: a timer ends with its loop, and a panic in fn is logged and
 // costs that call alone. The error is ErrMailboxFull, or net.ErrClosed after the reactor's end; fn is not called then.
 func (r *Reactor) AfterFunc(d time.Duration, fn func(t *Timer)) error {
+	if fn == nil {
+		return errors.New("reactor: AfterFunc without a function")
+	}
 	l := r.loops[0]
 	t := &Timer{loop: l, onReactor: fn, heapIndex: -1}
 	due := l.after(d)

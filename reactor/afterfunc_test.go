@@ -404,6 +404,7 @@ func TestReactorTimers(t *testing.T) {
 	require.True(t, s.Log.has("contained"))
 	require.NoError(t, s.Shutdown(t.Context()))
 	require.ErrorIs(t, s.AfterFunc(0, func(*reactor.Timer) { t.Error("it runs") }), net.ErrClosed)
+	require.EqualError(t, s.AfterFunc(0, nil), "reactor: AfterFunc without a function")
 	require.Equal(t, 5, ticks)
 }
 

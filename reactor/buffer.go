@@ -12,8 +12,8 @@ import (
 )
 
 // Unconsumed input and unsent output wait in pooled buffers, given back the moment they are empty. There is a pool for
-// each of four sizes between powers of two: so no leftover of a few bytes holds what a large frame once needed, at most a fifth of a
-// buffer is room for nothing, and no pool learns from many small buffers to throw the few large ones away.
+// each of four sizes between powers of two: so no leftover of a few bytes holds what a large frame once needed, at most
+// a fifth of a buffer is room for nothing, and no pool learns from many small buffers to throw the few large ones away.
 const (
 	minBufferBits = 6  // 64 bytes
 	maxBufferBits = 30 // 1 GiB; larger ones are not pooled

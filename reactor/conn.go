@@ -22,9 +22,9 @@ import (
 // Ref.Do. Elsewhere use Ref. A Conn is not reused: once ended it stays so, its methods answer net.ErrClosed or do
 // nothing, and its ID and tuple remain readable.
 //
-// The Conn that Ref.Do gives for a Session, or a socket of DialPacket, is no stream: Write and Send send one datagram, Close and
-// Abort end it, Session and PacketConn lead to what it stands for, and what is about streams alone does nothing; where
-// it has an error, that is errors.ErrUnsupported.
+// The Conn that Ref.Do gives for a Session, or a socket of DialPacket, is no stream: Write and Send send one datagram,
+// Close and Abort end it, Session and PacketConn lead to what it stands for, and what is about streams alone does
+// nothing; where it has an error, that is errors.ErrUnsupported.
 //
 // No method calls a handler. What a call leads to, Close or Writable say, happens after the running method has returned.
 type Conn struct {
@@ -227,8 +227,8 @@ func (c *Conn) noStream() error {
 	return net.ErrClosed
 }
 
-// SetHandler gives the connection another handler, after a handshake say. The old one hears no more, its Close included; what is
-// unconsumed when the running method returns is delivered to the new one in the next turn.
+// SetHandler gives the connection another handler, after a handshake say. The old one hears no more, its Close
+// included; what is unconsumed when the running method returns is delivered to the new one in the next turn.
 func (c *Conn) SetHandler(h Handler) {
 	c.assertOnLoop()
 	if c.handler == nil {
@@ -243,7 +243,8 @@ func (c *Conn) SetHandler(h Handler) {
 // kernel has taken everything, or WriteTimeout passed without progress.
 func (c *Conn) Close() error { return c.CloseWithError(nil) }
 
-// CloseWithError is Close with a cause, which the handler's Close gets, as if Data had returned it. The first cause stays.
+// CloseWithError is Close with a cause, which the handler's Close gets, as if Data had returned it. The first cause
+// stays.
 func (c *Conn) CloseWithError(cause error) error {
 	c.assertOnLoop()
 	if c.phase != phaseOpen {

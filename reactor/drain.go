@@ -19,9 +19,9 @@ const stuckAfter = 2 * time.Second
 // without descriptors as connections that end make room, and the listeners are closed; handlers that are Drainers are
 // told; dials in progress fail. A connection with nothing unconsumed, unsent or held is read once more, what came is
 // served, and it closes; from then on nothing is read. The others finish first: output is sent, held ones are
-// released, half-closed ones are closed by their handlers, paused ones that hold input are resumed. One that stopped in the middle of
-// its input closes with ErrShutdown, for the rest is not read. When ctx is done before them, what is left is aborted
-// with ErrShutdown and Shutdown returns an *AbortedError; connections that only linger do not count.
+// released, half-closed ones are closed by their handlers, paused ones that hold input are resumed. One that stopped in
+// the middle of its input closes with ErrShutdown, for the rest is not read. When ctx is done before them, what is left
+// is aborted with ErrShutdown and Shutdown returns an *AbortedError; connections that only linger do not count.
 //
 // When Shutdown returns, every Close has been called and no goroutine, descriptor or timer is left, unless the error
 // says that a loop is stuck in a handler. Called on a loop it returns ErrOnLoop and does nothing. It may be called

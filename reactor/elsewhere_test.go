@@ -20,8 +20,8 @@ import (
 
 // What a connection offers to work that is done for it elsewhere: Context, Suspend, CloseWithError.
 
-// A connection's context is done as soon as nothing can be written, with the cause, however it closes, and at once if it is
-// asked for later.
+// A connection's context is done as soon as nothing can be written, with the cause, however it closes, and at once if
+// it is asked for later.
 func TestContextEndsWithTheConnection(t *testing.T) {
 	t.Parallel()
 	errEnough := errors.New("enough")

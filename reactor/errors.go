@@ -105,8 +105,8 @@ func (e *UnsentError) Error() string {
 // Unwrap returns Cause.
 func (e *UnsentError) Unwrap() error { return e.Cause }
 
-// PanicError is what Close gets when a method of the connection's handler, a function given to Ref.Do, or work that package
-// offload does for the connection, panicked.
+// PanicError is what Close gets when a method of the connection's handler, a function given to Ref.Do, or work that
+// package offload does for the connection, panicked.
 type PanicError struct {
 	Value any    // what was passed to panic, or ErrGoexit
 	Stack []byte // the stack at that moment, as runtime/debug.Stack formats it

@@ -57,8 +57,8 @@ func (r *Reactor) Buffered() int64 { return r.buffered.Load() }
 // Connecting returns how many dials are in progress. Any goroutine.
 func (r *Reactor) Connecting() int { return int(r.dials.Load()) }
 
-// PretendConnected has the loop of c hear an event for each of its sockets that are connecting, and returns how many there
-// are. On the loop only.
+// PretendConnected has the loop of c hear an event for each of its sockets that are connecting, and returns how many
+// there are. On the loop only.
 func (c *Conn) PretendConnected() int {
 	for fd := range c.loop.dials.lines {
 		_ = c.loop.dispatch(fd, netpoll.WriteEvents, 0)

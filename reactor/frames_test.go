@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// framings are the codecs these tests use, with a payload that each can carry. What a codec cuts where is codec's own test.
+// framings are the codecs these tests use, with a payload that each can carry. What a codec cuts where is codec's own
+// test.
 var framings = []struct {
 	name    string
 	codec   codec.Codec
@@ -223,7 +224,8 @@ func TestTruncatedEnd(t *testing.T) {
 	})
 }
 
-// An error of the frame handler closes: frames behind it are not handled, what was answered is sent, Close gets the error.
+// An error of the frame handler closes: frames behind it are not handled, what was answered is sent, Close gets the
+// error.
 func TestErrorOfFrame(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, tr transport) {
 		enough := errors.New("enough")
@@ -332,8 +334,8 @@ func TestAnswersNotReadStopFrames(t *testing.T) {
 	})
 }
 
-// A frame of 8 MiB passes a MaxInput of 1 MiB, which the codec raises, and its buffer grows with what comes: a header that
-// promises much reserves nothing.
+// A frame of 8 MiB passes a MaxInput of 1 MiB, which the codec raises, and its buffer grows with what comes: a header
+// that promises much reserves nothing.
 func TestLargeFrames(t *testing.T) {
 	frames := codec.LengthPrefix(4, 16<<20)
 	forEachTransport(t, func(t *testing.T, tr transport) {

@@ -8,8 +8,8 @@ package reactor
 import "io"
 
 // An AcceptFunc makes the handler of a new connection. It runs on the connection's loop before any byte is read and may
-// already write. A handler that is one shared value costs no memory per connection. An error refuses the connection: it is
-// closed at once, nothing written is sent, and no method of any handler is called.
+// already write. A handler that is one shared value costs no memory per connection. An error refuses the connection: it
+// is closed at once, nothing written is sent, and no method of any handler is called.
 type AcceptFunc func(c *Conn) (Handler, error)
 
 // A Handler reacts to one connection. Every method runs on that connection's loop, one at a time, and none is
@@ -41,8 +41,8 @@ type Drainer interface {
 	Draining(c *Conn)
 }
 
-// Base has the defaults of a Handler: at the peer's end it sends what is buffered and closes, with io.EOF if everything was
-// consumed and io.ErrUnexpectedEOF if not. Writable and Close do nothing.
+// Base has the defaults of a Handler: at the peer's end it sends what is buffered and closes, with io.EOF if everything
+// was consumed and io.ErrUnexpectedEOF if not. Writable and Close do nothing.
 type Base struct{}
 
 // EOF returns io.EOF if rest is empty and io.ErrUnexpectedEOF if not.

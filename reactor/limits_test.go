@@ -53,8 +53,8 @@ func (s *server) servedFrom(host string) (client, bool) {
 	return cl, false
 }
 
-// A peer has MaxPerPeer connections and no more: what it opens beyond is reset, counted and told, though not each. Others do not
-// notice; and when one of its own has ended, it may have another.
+// A peer has MaxPerPeer connections and no more: what it opens beyond is reset, counted and told, though not each.
+// Others do not notice; and when one of its own has ended, it may have another.
 func TestMaxPerPeer(t *testing.T) {
 	t.Parallel()
 	for _, o := range []reactor.StreamOptions{{MaxPerPeer: 3}, {MaxPerPeer: 3, ReusePort: true}} {

@@ -20,8 +20,8 @@ func (l *loop) observes() bool {
 	return l.r.opts.Measure || l.r.opts.SlowHandler > 0 || len(l.rings) > 0
 }
 
-// stopwatch is the time that work takes, in nanoseconds since the process started and never 0. It is not the loop's clock,
-// which a test may turn by hand.
+// stopwatch is the time that work takes, in nanoseconds since the process started and never 0. It is not the loop's
+// clock, which a test may turn by hand.
 func stopwatch() int64 { return int64(time.Since(started)) + 1 }
 
 // A timedEvent is what dispatchTimed knows of the event that the loop is at.
@@ -148,7 +148,8 @@ func (w *watchdog) stop() {
 // maxStacks bounds the memory for the stacks of all goroutines, among which one is looked for.
 const maxStacks = 16 << 20
 
-// goroutineStack returns the stack of another goroutine, which Go has no call for: it stops them all and writes theirs too.
+// goroutineStack returns the stack of another goroutine, which Go has no call for: it stops them all and writes theirs
+// too.
 func goroutineStack(id uint64) string {
 	for size := 64 << 10; ; size *= 4 {
 		all := make([]byte, size)

@@ -329,8 +329,8 @@ func (s *PacketConn) RemoteAddr() netip.AddrPort {
 	return s.peer.conn.tuple.Remote
 }
 
-// Ref returns the handle of a socket of DialPacket for other goroutines: Ref.Write sends one datagram, Ref.Close is Close.
-// Of a listener's socket it is the zero value.
+// Ref returns the handle of a socket of DialPacket for other goroutines: Ref.Write sends one datagram, Ref.Close is
+// Close. Of a listener's socket it is the zero value.
 func (s *PacketConn) Ref() Ref {
 	if s.peer == nil {
 		return Ref{}

@@ -122,8 +122,8 @@ func (c *control) header(used int, level, kind int32, size int) unsafe.Pointer {
 	return unsafe.Add(at, unix.CmsgLen(0))
 }
 
-// wantOffload turns GRO on or off and says of each whether it was asked for and the kernel has it: UDP_GRO since Linux 5.0,
-// UDP_SEGMENT since 4.18.
+// wantOffload turns GRO on or off and says of each whether it was asked for and the kernel has it: UDP_GRO since Linux
+// 5.0, UDP_SEGMENT since 4.18.
 func wantOffload(fd int, gro, gso bool) (bool, bool) {
 	on := 0 // a socket that was handed over may have it on
 	if gro {

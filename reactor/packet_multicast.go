@@ -19,7 +19,8 @@ import (
 // Join has the listener receive what is sent to a multicast group, by the interface of that number (net.Interface's
 // Index; 0 lets the system choose, or takes the group's zone). The datagrams of a group come to one of the listener's
 // sockets, hence to one loop. On Linux nothing else that the machine receives for groups reaches the listener. Any
-// goroutine may call it. Errors are *net.OpError; net.ErrClosed after Close.
+// goroutine may call it. Errors are *net.OpError: EPROTOTYPE for a listener of streams, net.ErrClosed after Close, else
+// what the system says.
 func (lis *Listener) Join(group netip.Addr, ifIndex int) error {
 	return lis.membership("join", true, group, ifIndex)
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
+//go:build unix
+
 package reactor
 
 import "net/netip"
 
-// The bounds of PacketOptions.
+// The default and the bound of PacketOptions.
 const (
-	// DefaultMaxDatagram is more than any UDP datagram holds.
+	// DefaultMaxDatagram, in bytes, is more than any UDP datagram holds.
 	DefaultMaxDatagram = 64 << 10
 
 	maxSocketBuffer = 1 << 30

@@ -73,7 +73,8 @@ func (c *Conn) peer() *peer {
 	return c.rare.peer
 }
 
-// Session returns the session that c stands for in a function given to Ref.Do, nil for a stream and for a socket of DialPacket.
+// Session returns the session that c stands for in a function given to Ref.Do, nil for a stream and for a socket of
+// DialPacket.
 func (c *Conn) Session() *Session {
 	if p := c.peer(); p != nil {
 		return p.session

@@ -528,8 +528,8 @@ var plainSyscalls = func() bool {
 	return false
 }()
 
-// A flood of datagrams leaves the streams of the loop their turn: each datagram that is handled makes two more, so that the
-// socket is never empty.
+// A flood of datagrams leaves the streams of the loop their turn: each datagram that is handled makes two more, so that
+// the socket is never empty.
 func TestPacketFloodAndStream(t *testing.T) {
 	var flood packetClient
 	known := make(chan struct{})

@@ -180,8 +180,8 @@ func (r *Reactor) ByID(id uint64) (Ref, bool) {
 	return r.find(func(g *registry) *Conn { return g.find(int(id&(1<<fdBits-1)), id) })
 }
 
-// Conns yields the open connections, Sessions and sockets of DialPacket, loop after loop. Those of a loop are taken down at one moment; a connection may
-// have ended when it is yielded.
+// Conns yields the open connections, Sessions and sockets of DialPacket, loop after loop. Those of a loop are taken
+// down at one moment; a connection may have ended when it is yielded.
 func (r *Reactor) Conns() iter.Seq[Ref] {
 	return func(yield func(Ref) bool) {
 		for _, l := range r.loops {

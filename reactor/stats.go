@@ -92,10 +92,10 @@ type LoopStats struct {
 
 // Counters are a loop's.
 type Counters struct {
-	Events uint64 `json:"events"`     // what the poller reported: a descriptor that is ready, or the loop's own wake-up
-	Turns  uint64 `json:"turns"`      // of these, wake-ups, for the mailbox, timers and connections to look at again; Stats takes one
-	Tasks  uint64 `json:"tasks"`      // tasks of the mailbox that were run, Stats' own included
-	Timers uint64 `json:"timers_run"` // deadlines that were looked at, of which most had moved on, and timers that ran
+	Events    uint64 `json:"events"`     // what the poller reported: a descriptor that is ready, or the loop's own wake-up
+	Turns     uint64 `json:"turns"`      // of these, wake-ups, for the mailbox, timers and connections to look at again; Stats takes one
+	Tasks     uint64 `json:"tasks"`      // tasks of the mailbox that were run, Stats' own included
+	TimersRun uint64 `json:"timers_run"` // deadlines that were looked at, of which most had moved on, and timers that ran
 
 	Reads         uint64 `json:"reads"`          // receiving calls on stream connections
 	ShortReads    uint64 `json:"short_reads"`    // of these, those that brought less than there was room for

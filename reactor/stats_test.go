@@ -332,7 +332,7 @@ func TestTimerLag(t *testing.T) {
 	s := transport{"tcp", 1}.serve(t, shared(&hooks{}), &reactor.StreamOptions{IdleTimeout: 10 * time.Millisecond})
 	s.dial().expectEOF()
 	n := s.totals("it was idle", closed(reactor.CloseIdleTimeout, 1))
-	require.NotZero(t, n.Timers)
+	require.NotZero(t, n.TimersRun)
 	require.NotZero(t, s.Stats().Loops[0].TimerLag.Count())
 }
 

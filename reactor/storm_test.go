@@ -78,7 +78,8 @@ func TestStorm(t *testing.T) {
 	})
 }
 
-// The same, and a Shutdown in the middle of it that loses its patience: each connection has had its Close when it returns.
+// The same, and a Shutdown in the middle of it that loses its patience: each connection has had its Close when it
+// returns.
 func TestStormShutdown(t *testing.T) {
 	seed := stormSeed(t)
 	forEachTransport(t, func(t *testing.T, tr transport) {

@@ -11,7 +11,8 @@ import (
 )
 
 // What the life of a stream needs of the system beside sys_linux.go's calls, in one place because the tag
-// quartet_simulated puts another in its place, see sys_simulated.go. What only begins or hands over sockets calls x/sys itself.
+// quartet_simulated puts another in its place, see sys_simulated.go. What only begins or hands over sockets calls x/sys
+// itself.
 
 type nativePoller = *netpoll.Poller
 

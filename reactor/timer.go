@@ -138,14 +138,14 @@ func (l *loop) runTimers() {
 	l.counts.timerLag.add(now - d.armed)
 	d.stamp(now)
 	for c := d.due(now); c != nil; c = d.due(now) {
-		l.counts.Timers++
+		l.counts.TimersRun++
 		mark := l.mark()
 		l.serve(c, (*Conn).expire)
 		l.span(TraceTimer, c, mark, 0, 0)
 	}
 	last := d.sequence // those started from here on have their turn later, however soon they are due
 	for t := d.dueTimer(now, last); t != nil; t = d.dueTimer(now, last) {
-		l.counts.Timers++
+		l.counts.TimersRun++
 		mark := l.mark()
 		t.run()
 		l.span(TraceTimer, t.conn, mark, 0, 0)

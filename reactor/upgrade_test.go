@@ -56,7 +56,8 @@ func TestFramesOverEveryCodec(t *testing.T) {
 	}
 }
 
-// A handshake in lines, then frames with a length: no byte that came with the handshake is lost, and only the new handler hears the end.
+// A handshake in lines, then frames with a length: no byte that came with the handshake is lost, and only the new
+// handler hears the end.
 func TestUpgrade(t *testing.T) {
 	forEachTransport(t, func(t *testing.T, tr transport) {
 		prefix := codec.LengthPrefix(2, 1<<16)

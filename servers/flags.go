@@ -38,7 +38,8 @@ type config struct {
 	story     bool     // as which trace is written
 }
 
-// parse reads the command line, for a process that was given sockets. Its errors are one line; flag.ErrHelp means that help was asked for and given.
+// parse reads the command line, for a process that was given sockets. Its errors are one line; flag.ErrHelp means that
+// help was asked for and given.
 func parse(args []string, given *reactor.Inheritance) (*config, error) {
 	if len(args) == 0 {
 		return nil, fmt.Errorf("SERVICE is missing, want one of %s", names())
@@ -224,7 +225,7 @@ func create(flag, path string) (*os.File, error) {
 	}
 	file, err := os.Create(path)
 	if err != nil {
-		return nil, fmt.Errorf("invalid value %q for flag -%s: %w", path, flag, err)
+		return nil, fmt.Errorf("invalid value %q for flag -%s: %w, want a file that can be written", path, flag, err)
 	}
 	return file, nil
 }

@@ -153,7 +153,8 @@ func split(t *testing.T, answers []byte) (payloads []string) {
 	return payloads
 }
 
-// Marks that are equal leave nothing between "stop reading" and "take no more": answers that fill it to the byte are not lost.
+// Marks that are equal leave nothing between "stop reading" and "take no more": answers that fill it to the byte are
+// not lost.
 func TestFramesWithEqualMarks(t *testing.T) {
 	t.Parallel()
 	s := start(t, "frames", "-codec", "fixed:252", "-high-water", "32KiB", "-max-output", "32KiB") // an answer has 256 bytes

@@ -29,7 +29,8 @@ import (
 // patience is how long anything here may take that is not measured.
 const patience = 30 * time.Second
 
-// The tests run the program as anybody would: built once, started as a process, spoken to over sockets, stopped by signals.
+// The tests run the program as anybody would: built once, started as a process, spoken to over sockets, stopped by
+// signals.
 var binaries struct {
 	dir     string
 	program string
@@ -97,7 +98,8 @@ type server struct {
 	exited chan struct{}
 }
 
-// start runs the program with args and waits until it listens: at a port of the system's choice where args name nothing else.
+// start runs the program with args and waits until it listens: at a port of the system's choice where args name nothing
+// else.
 func start(t *testing.T, args ...string) *server {
 	return startCommand(t, exec.Command(binaries.program), args...)
 }

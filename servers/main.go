@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
-// Servers is the small internet services of RFC 862 to 868, and three that show framing, as one program:
+// Servers is the small internet services of RFC 862 to 868, and three of its own, message, udp-reply and frames, as one
+// program, which also shows what another of its kind is doing:
 //
 //	servers SERVICE [flags]
+//	servers top URL [flags]
+//
+// SIGINT and SIGTERM have it drain, a second one end at once; on SIGHUP a successor takes over.
 //
 // Reading order of the files: main.go (the program's life), services.go (what it can serve; each service is a package
-// below this folder, for use on any reactor), flags.go, listen.go, handover.go
-// (how a successor takes over), observe.go, top.go, log.go.
+// below this folder, for use on any reactor), flags.go, listen.go, handover.go (how a successor takes over),
+// observe.go, top.go, log.go.
 package main
 
 import (

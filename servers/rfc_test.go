@@ -75,7 +75,8 @@ func (g *chargen) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// The pattern is exact, for a client that reads at once, one that begins late, and one that has shut down its writing half.
+// The pattern is exact, for a client that reads at once, one that begins late, and one that has shut down its writing
+// half.
 func TestChargen(t *testing.T) {
 	t.Parallel()
 	s := start(t, "chargen", "-loops", "1")

@@ -108,8 +108,8 @@ func flood(c conn, seed byte) (n int, err error) {
 	}
 }
 
-// Clients that flood the server and never read cost it neither memory nor time, the others notice nothing, and once they read
-// nothing is missing.
+// Clients that flood the server and never read cost it neither memory nor time, the others notice nothing, and once
+// they read nothing is missing.
 func TestFloodersThatNeverRead(t *testing.T) {
 	t.Parallel()
 	s := startPlain(t, "echo")

@@ -37,7 +37,8 @@ type Broadcast struct {
 	blocked   bool
 }
 
-// A subscriber takes part from the first message that it received; received is a position on the tape. Until joined it is unknown.
+// A subscriber takes part from the first message that it received; received is a position on the tape. Until joined it
+// is unknown.
 type subscriber struct {
 	fd       int
 	received int64

@@ -21,7 +21,8 @@ type ChurnConfig struct {
 	Threads  int
 }
 
-// churnSources is over how many addresses short connections are spread: their ports rest for a while after they were used.
+// churnSources is over how many addresses short connections are spread: their ports rest for a while after they were
+// used.
 const churnSources = 16
 
 // Churn opens connections, makes one exchange on each and closes it, as long as the window lasts.

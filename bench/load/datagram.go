@@ -22,7 +22,8 @@ type DatagramConfig struct {
 	Threads  int
 }
 
-// lostAfter is how long an answer may take before it counts as lost, in ns. Over loopback nothing is lost but by full buffers.
+// lostAfter is how long an answer may take before it counts as lost, in ns. Over loopback nothing is lost but by full
+// buffers.
 const lostAfter = int64(1e9)
 
 // Datagrams are connected UDP sockets whose answers are the datagrams that were sent.

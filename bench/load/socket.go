@@ -24,13 +24,15 @@ type Endpoint struct {
 // String returns the endpoint as a URL.
 func (e Endpoint) String() string { return e.Network + "://" + e.Address }
 
-// perSource is how many connections leave from one address of 127.0.0.0/8: well below the number of ports a kernel gives to clients.
+// perSource is how many connections leave from one address of 127.0.0.0/8: well below the number of ports a kernel
+// gives to clients.
 const perSource = 5000
 
 // connectTime bounds how long a connection may take to come about.
 const connectTime = 10 * time.Second
 
-// source returns the address from which the i-th connection leaves: 127.0.0.2 for the first 5,000, then 127.0.0.3 and so on.
+// source returns the address from which the i-th connection leaves: 127.0.0.2 for the first 5,000, then 127.0.0.3 and
+// so on.
 func source(i int) [4]byte {
 	n := i/perSource + 2
 	return [4]byte{127, byte(n >> 16), byte(n >> 8), byte(n)}

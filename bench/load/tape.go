@@ -10,8 +10,8 @@ import (
 	"math/rand/v2"
 )
 
-// A Tape is a sequence of different messages of one size that repeats for ever. Connections send it from different starts, so that an
-// answer which belongs to another connection or another request is not the expected one.
+// A Tape is a sequence of different messages of one size that repeats for ever. Connections send it from different
+// starts, so that an answer which belongs to another connection or another request is not the expected one.
 //
 //	| message 0 | message 1 | ... | message n-1 | message 0 | ... lead-out ...
 //	|<------------- period ------------------->|<- any slice that starts in the period is contiguous

@@ -70,7 +70,8 @@ func inParallel(n int, f func(i int)) {
 	all.Wait()
 }
 
-// open starts a window for one of the threads that meet at the barrier. again is called when the load, having paused, is to ask again.
+// open starts a window for one of the threads that meet at the barrier. again is called when the load, having paused,
+// is to ask again.
 func (t *thread) open(w *Window, others *barrier, again func()) {
 	t.window, t.others, t.again = w, others, again
 	t.result, t.phase, t.waited = newResult(), warming, 0

@@ -18,9 +18,10 @@ import (
 //	start      Begin                       End           CountBegin      CountEnd
 //	  | Warmup   |         Duration         | answers due |    Count, due   |
 //
-// Nothing is asked in the stretches of answers that are due, which last as long as there are some, at most Patience. So exactly the messages
-// counted after CountBegin were handled by the server between it and CountEnd. Without a Count the window ends with
-// the first of these stretches. The functions run on a thread of the load at these moments; any may be nil.
+// Nothing is asked in the stretches of answers that are due, which last as long as there are some, at most Patience. So
+// exactly the messages counted after CountBegin were handled by the server between it and CountEnd. Without a Count the
+// window ends with the first of these stretches. The functions run on a thread of the load at these moments; any may be
+// nil.
 type Window struct {
 	Warmup, Duration, Count          time.Duration
 	Begin, End, CountBegin, CountEnd func()

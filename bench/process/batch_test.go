@@ -15,7 +15,8 @@ import (
 	"github.com/quartet-go/quartet/bench/process"
 )
 
-// gnet-batch is there for the services in which it differs from gnet, and answers messages that come together, the last not whole.
+// gnet-batch is there for the services in which it differs from gnet, and answers messages that come together, the last
+// not whole.
 func TestGnetBatch(t *testing.T) {
 	messages := bytes.Repeat([]byte("\x00\x00\x00\x0c0123456789ab"), 100)
 	for _, service := range []string{"frames", "fixed"} {

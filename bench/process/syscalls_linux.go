@@ -19,8 +19,9 @@ import (
 // enterEvent is the kernel's tracepoint at the entry of every system call.
 const enterEvent = "/events/raw_syscalls/sys_enter/id"
 
-// A SyscallCounter counts the system calls of a process, those of Go's runtime included: perf_event_open(2) on the tracepoint
-// raw_syscalls:sys_enter, one counter for each thread, inherited by new ones. Counting costs the server a little, so it is not done while CPU time is measured.
+// A SyscallCounter counts the system calls of a process, those of Go's runtime included: perf_event_open(2) on the
+// tracepoint raw_syscalls:sys_enter, one counter for each thread, inherited by new ones. Counting costs the server a
+// little, so it is not done while CPU time is measured.
 type SyscallCounter struct {
 	fds []int
 }

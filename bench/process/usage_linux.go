@@ -42,7 +42,8 @@ func cpuClock(pid int) *time.Duration {
 // userTicks is the unit of times in /proc/PID/stat, USER_HZ, which is 100 on every architecture that Go runs on.
 const userTicks = time.Second / 100
 
-// ticks reads utime and stime, the 14th and 15th field of /proc/PID/stat; the second, the name, may hold anything but ends at the last ")".
+// ticks reads utime and stime, the 14th and 15th field of /proc/PID/stat; the second, the name, may hold anything but
+// ends at the last ")".
 func ticks(pid int) (user, system *time.Duration) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -103,7 +103,8 @@ type Percentile struct {
 }
 
 // A Comparison is the first server of a run beside another one. Ratio is the median over rounds of (server / baseline)
-// taken within a round; Low and High bound it at 95 %. nil where a figure is missing, or the rounds are too few for bounds.
+// taken within a round; Low and High bound it at 95 %. nil where a figure is missing, or the rounds are too few for
+// bounds.
 type Comparison struct {
 	Scenario string   `json:"scenario"`
 	Metric   string   `json:"metric"` // the figure's name in Round; latency_ns.p99 and so on

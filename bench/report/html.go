@@ -34,8 +34,8 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 
 var errNothing = errors.New("there are no results to report")
 
-// HTML writes one page that needs nothing else: charts and tables of the runs together, the last one to have measured a case
-// standing for it.
+// HTML writes one page that needs nothing else: charts and tables of the runs together, the last one to have measured a
+// case standing for it.
 func HTML(w io.Writer, runs ...*record.Run) error {
 	v := newView(runs)
 	if len(v.cases) == 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/quartet-go/quartet/bench/report/chart"
 )
 
-// Markdown returns a document on the runs, and the charts that it shows, by the name of their file. folder is where they are,
-// from the document.
+// Markdown returns a document on the runs, and the charts that it shows, by the name of their file. folder is where
+// they are, from the document.
 func Markdown(folder string, runs ...*record.Run) (text string, charts map[string]string, err error) {
 	v := newView(runs)
 	if len(v.cases) == 0 {

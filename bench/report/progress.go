@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A Progress is a bar on a terminal, and nothing on anything else. It is one line that is written over; libraries for this
-// bring more than it needs.
+// A Progress is a bar on a terminal, and nothing on anything else. It is one line that is written over; libraries for
+// this bring more than it needs.
 type Progress struct {
 	out   *os.File // nil for nothing
 	total int

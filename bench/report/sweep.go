@@ -67,7 +67,8 @@ func (v *view) families(s sweep) (list [][]*measured) {
 	return list
 }
 
-// markSweeps leaves one case of each swept scenario to stand among the others: of those with most rounds, the one in most sweeps.
+// markSweeps leaves one case of each swept scenario to stand among the others: of those with most rounds, the one in
+// most sweeps.
 func (v *view) markSweeps() {
 	member := make(map[*measured]int)
 	usual := make(map[string]*measured)

@@ -190,7 +190,8 @@ func (v *view) Spectra() (figures []figure) {
 	return figures
 }
 
-// spectrum is the median over rounds of the latency at each percentile that all of them have: with fewer at the end, it could fall.
+// spectrum is the median over rounds of the latency at each percentile that all of them have: with fewer at the end, it
+// could fall.
 func spectrum(r *record.Result) (points []chart.Point) {
 	for _, percent := range percents {
 		var sample []float64

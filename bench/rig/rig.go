@@ -31,7 +31,8 @@ type Ticks struct {
 	known              bool
 }
 
-// Others returns how many CPUs processes other than this one and its children used between two moments, nil if that is not known.
+// Others returns how many CPUs processes other than this one and its children used between two moments, nil if that is
+// not known.
 func Others(from, to Ticks) *float64 {
 	if !from.known || !to.known || to.Total <= from.Total {
 		return nil

@@ -50,7 +50,8 @@ type gevProtocol struct {
 	next cutter
 }
 
-// UnPacket returns the next message, nil if it is not whole. It has to make do with an error: gev's protocols cannot report one.
+// UnPacket returns the next message, nil if it is not whole. It has to make do with an error: gev's protocols cannot
+// report one.
 func (p *gevProtocol) UnPacket(c *gev.Connection, buffer *ringbuffer.RingBuffer) (any, []byte) {
 	var prefix [framePrefix]byte
 	head, tail := buffer.Peek(framePrefix)

@@ -5,8 +5,8 @@ package main
 
 import "sync"
 
-// A handoff is the goroutines of the push service: what was read from a connection of type C is copied and written back by one
-// of them, always the same for a connection.
+// A handoff is the goroutines of the push service: what was read from a connection of type C is copied and written back
+// by one of them, always the same for a connection.
 type handoff[C any] struct {
 	queues []chan pushed[C]
 	pool   sync.Pool // *[]byte

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
-// Rivals are the servers under test of other libraries, by the protocol of bench/target: the same services, each as the users of
-// its library write it. They are a module of their own, so that nobody who uses this project builds them.
+// Rivals are the servers under test of other libraries, by the protocol of bench/target: the same services, each as the
+// users of its library write it. They are a module of their own, so that nobody who uses this project builds them.
 //
 // What they have in common:
 //
@@ -12,8 +12,8 @@
 //     together, and clients that send on once they have them, this is not seen in the figures of -depth 1.
 //   - A library without a service, or with one that loses bytes, says so with exit 3 and the reason.
 //
-// Reading order: main.go has the protocol, messages.go how streams are cut into messages; nbio.go, netpoll.go, evio.go and gev.go
-// are the servers. room.go and handoff.go are those of bench/target.
+// Reading order: main.go has the protocol, messages.go how streams are cut into messages; nbio.go, netpoll.go, evio.go
+// and gev.go are the servers. room.go and handoff.go are those of bench/target.
 package main
 
 import (

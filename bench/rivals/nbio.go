@@ -10,7 +10,8 @@ import (
 	"github.com/lesismal/nbio/logging"
 )
 
-// nbioMaxWrite is the bound on unsent output that nbio's README sets; a connection that exceeds it is closed. nbio's own default is none.
+// nbioMaxWrite is the bound on unsent output that nbio's README sets; a connection that exceeds it is closed. nbio's
+// own default is none.
 const nbioMaxWrite = 6 << 20
 
 // serveNbio is nbio as its README starts it, without the README's copy of the data: Write keeps none of it.

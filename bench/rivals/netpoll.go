@@ -10,8 +10,9 @@ import (
 	"github.com/cloudwego/netpoll"
 )
 
-// serveNetpoll is cloudwego's netpoll with its nocopy API: what a Writer is given stays until Flush has sent it, what a Reader
-// returned until Release. A handler runs on a goroutine of netpoll's pool and may block, as RPC servers on netpoll do.
+// serveNetpoll is cloudwego's netpoll with its nocopy API: what a Writer is given stays until Flush has sent it, what a
+// Reader returned until Release. A handler runs on a goroutine of netpoll's pool and may block, as RPC servers on
+// netpoll do.
 func serveNetpoll(c config, listening func()) error {
 	if c.network == "udp" {
 		return noService(c)

@@ -33,8 +33,8 @@ type test struct {
 	attempt Attempt
 }
 
-// Try runs one round of a case against a server, in a new process. Only a context that is done is an error; what goes wrong
-// with the server is in the attempt.
+// Try runs one round of a case against a server, in a new process. Only a context that is done is an error; what goes
+// wrong with the server is in the attempt.
 func (s *Scenario) Try(ctx context.Context, built *process.Programs, server process.Server, c Case, o Options) (Attempt, error) {
 	o.Case = c
 	t := &test{Options: o, server: server, built: built}
@@ -102,8 +102,8 @@ func (t *test) tape(framed bool) (*load.Tape, error) {
 // maxAhead bounds how much the load gives to a socket at a time.
 const maxAhead = 1 << 20
 
-// streams is the common round: connections that get back what they send. active is how many of them exchange messages, 0 for all; the others have
-// exchanged one.
+// streams is the common round: connections that get back what they send. active is how many of them exchange messages,
+// 0 for all; the others have exchanged one.
 func (t *test) streams(ctx context.Context, service, network string, framed bool, active int) error {
 	tape, err := t.tape(framed)
 	if err != nil {

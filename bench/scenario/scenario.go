@@ -37,7 +37,8 @@ type Case struct {
 	Rate  float64
 }
 
-// Options are what the command line says about every case. The zero value of a Case's fields means the scenario's own numbers.
+// Options are what the command line says about every case. The zero value of a Case's fields means the scenario's own
+// numbers.
 type Options struct {
 	Case
 	Duration, Warmup time.Duration

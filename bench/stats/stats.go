@@ -6,8 +6,8 @@
 // A ratio is taken within a round, where both servers met the same machine a few seconds apart, and its median over the
 // rounds is what is reported. The interval around it assumes nothing about how ratios are distributed: it is bounded by
 // order statistics of the sample, so that it holds the true median with at least 95 %, and it takes six rounds
-// to have one. golang.org/x/perf/benchmath computes the same; it is not used because its module would raise the version of x/sys under the
-// reactor, which is no business of a benchmark.
+// to have one. golang.org/x/perf/benchmath computes the same; it is not used because its module would raise the version
+// of x/sys under the reactor, which is no business of a benchmark.
 package stats
 
 import (
@@ -31,8 +31,8 @@ func Median(sample []float64) float64 {
 
 // Interval bounds the median of what a sample was drawn from at 95 %. ok is false if the sample is too small, under 6.
 //
-// Of a sorted sample of n, the k-th smallest and k-th largest enclose the median but with the probability that fewer than k fall on one side of it,
-// twice P(Bin(n, 1/2) < k). The largest such k is taken.
+// Of a sorted sample of n, the k-th smallest and k-th largest enclose the median but with the probability that fewer
+// than k fall on one side of it, twice P(Bin(n, 1/2) < k). The largest such k is taken.
 func Interval(sample []float64) (low, high float64, ok bool) {
 	s := slices.Sorted(slices.Values(sample))
 	k := rank(len(s))

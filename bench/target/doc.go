@@ -22,13 +22,16 @@
 //	           included, in one order for all
 //
 // -listen is tcp://127.0.0.1:PORT, udp://127.0.0.1:PORT or unix://PATH. The benchmark chooses the port, outside of the
-// range from which the kernel takes ports for clients; if it proves taken, the program exits with 1 and is started with another.
+// range from which the kernel takes ports for clients; if it proves taken, the program exits with 1 and is started with
+// another.
 //
-// -loops N is the number of event loops. The environment has GOMAXPROCS=N for every server alike, as in a container with N CPUs.
+// -loops N is the number of event loops. The environment has GOMAXPROCS=N for every server alike, as in a container
+// with N CPUs.
 //
 // -buffer BYTES (4096) is the read buffer of a server that has one for each connection; the benchmark chooses what suits
 // the scenario's messages. A server that has one for each loop uses 64 KiB. Options that a server's authors recommend are
-// welcome, under a name of their own (gnet-batch beside gnet). TCP_NODELAY is on; buffers of the kernel stay at their defaults.
+// welcome, under a name of their own (gnet-batch beside gnet). TCP_NODELAY is on; buffers of the kernel stay at their
+// defaults.
 //
 // # Life
 //
@@ -36,14 +39,16 @@
 //
 //	listening tcp 127.0.0.1:23456
 //
-// (udp and its address, unix and its path.) Other lines are ignored, for some libraries log there. What it has to say goes to standard error; the benchmark shows the last lines of that when a
-// server fails. On SIGTERM it ends within two seconds with exit 0, without draining; later it is killed.
+// (udp and its address, unix and its path.) Other lines are ignored, for some libraries log there. What it has to say
+// goes to standard error; the benchmark shows the last lines of that when a server fails. On SIGTERM it ends within two
+// seconds with exit 0, without draining; later it is killed.
 //
 // Exit codes: 1 it could not listen, 2 wrong arguments (SERVER unknown), 3 this SERVER does not have this SERVICE over
-// this network. With 3 the last line of standard error is the reason, which the reports print: a figure that cannot be had is not zero.
+// this network. With 3 the last line of standard error is the reason, which the reports print: a figure that cannot be
+// had is not zero.
 //
 // # Reading order
 //
-// main.go has the protocol; reactor.go, goroutine.go and gnet.go a server each, handoff.go and room.go what push and broadcast
-// share; liar.go is a server that is wrong on purpose, to test the test.
+// main.go has the protocol; reactor.go, goroutine.go and gnet.go a server each, handoff.go and room.go what push and
+// broadcast share; liar.go is a server that is wrong on purpose, to test the test.
 package main

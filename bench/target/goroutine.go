@@ -230,7 +230,8 @@ func (o *outbox) write(buffer int) {
 	}
 }
 
-// goroutineDatagrams has one socket and one goroutine for each loop of the others; the kernel spreads clients over sockets.
+// goroutineDatagrams has one socket and one goroutine for each loop of the others; the kernel spreads clients over
+// sockets.
 func goroutineDatagrams(c config, listening func()) error {
 	lc := net.ListenConfig{}
 	if c.loops > 1 {

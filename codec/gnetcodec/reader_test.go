@@ -219,7 +219,8 @@ func TestReaderAllocatesNothing(t *testing.T) {
 	}))
 }
 
-// Frames left in the loop come with a Wake; a connection closed in the loop ends it, in gnet's buffer and in the Reader's.
+// Frames left in the loop come with a Wake; a connection closed in the loop ends it, in gnet's buffer and in the
+// Reader's.
 func TestReaderInGnet(t *testing.T) {
 	h := &stepper{results: make(chan string, 9)}
 	address, stop := run(h)

@@ -258,7 +258,8 @@ func TestCrowdDropsTheSlow(t *testing.T) {
 	}
 }
 
-// gather connects a crowd that joins the hall, but for the slow, who come first, and the last: these join the room that is named.
+// gather connects a crowd that joins the hall, but for the slow, who come first, and the last: these join the room that
+// is named.
 func (s *server) gather(t *testing.T, crowd, slow int, room string) []*person {
 	t.Helper()
 	people := make([]*person, crowd)
@@ -322,7 +323,8 @@ func (p *person) listen(enough func(lines int, text string) bool) (lines int, er
 	}
 }
 
-// listenAll has people listen until the last words. What it returns waits for that and expects that each has heard so many lines.
+// listenAll has people listen until the last words. What it returns waits for that and expects that each has heard so
+// many lines.
 func listenAll(t *testing.T, people []*person) func(lines int) {
 	type heard struct {
 		lines int

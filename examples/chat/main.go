@@ -26,7 +26,7 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:1060", "`address` to listen on, tcp")
 	loops := flag.Int("loops", 0, "`N` event loops, 0 for one per CPU")
-	slow := flag.String("slow", "skip", "what becomes of members who read too slowly: skip lines, or drop the member")
+	slow := flag.String("slow", "skip", "what becomes of members who read too slowly: `skip` lines, or drop the member")
 	maxOutput := flag.Int("max-output", 256<<10, "`bytes` that may wait for one member")
 	flag.Parse()
 	if flag.NArg() > 0 || *slow != "skip" && *slow != "drop" || *maxOutput < 1 {

@@ -37,6 +37,10 @@ func main() {
 	address := flag.String("listen", "127.0.0.1:1053", "`address` for udp and tcp; port 0 is one that is free for both")
 	file := flag.String("zone", "", "zone `file` (RFC 1035) instead of the example's")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "dns: unexpected argument %q, want flags only\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	if err := run(*address, *file); err != nil {
 		fmt.Fprintln(os.Stderr, "dns:", err)
 		os.Exit(1)

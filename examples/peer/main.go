@@ -26,6 +26,10 @@ func main() {
 	listen := flag.String("listen", "", "`address` of this peer, by which the others know it")
 	timeout := flag.Duration("timeout", 30*time.Second, "how long to try")
 	loops := flag.Int("loops", 0, "event loops, 0 for one per CPU")
+	flag.Usage = func() {
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "Usage: peer -listen address [flags] peer...")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	if *listen == "" || flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "peer: -listen names the address of this peer, the arguments are those of the others")

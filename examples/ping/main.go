@@ -51,6 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (code int
 		_, _ = fmt.Fprintf(stderr, "ping: "+format+"\n", args...)
 		return 2
 	}
+	flags.Usage = func() {
+		_, _ = fmt.Fprintln(stderr, "Usage: ping [flags] host")
+		flags.PrintDefaults()
+	}
 	switch err := flags.Parse(args); {
 	case err == flag.ErrHelp:
 		return 0

@@ -26,6 +26,10 @@ func run() int {
 	first := flag.Duration("first", exchange.DefaultFirst, "how long the first try waits; each other waits twice as long as the one before")
 	limit := flag.Duration("limit", exchange.DefaultLimit, "a try that would wait longer than this is not made")
 	timeout := flag.Duration("timeout", 0, "how long all requests together may take; 0 sets no bound")
+	flag.Usage = func() {
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "Usage: udpclient [flags] request...")
+		flag.PrintDefaults()
+	}
 	flag.Parse()
 	requests := flag.Args()
 	if len(requests) == 0 {

@@ -107,8 +107,8 @@ func (a *Async) Stats() Stats {
 	}
 }
 
-// Close closes the socket and ends what is in flight. The error is net.ErrClosed if it is closed already, or
-// reactor.ErrMailboxFull if the loop cannot be asked now.
+// Close has the loop close the socket and end what is in flight; it does not wait for that. The error is net.ErrClosed
+// once the socket is closed, or reactor.ErrMailboxFull if the loop cannot be asked now.
 func (a *Async) Close() error {
 	a.mu.Lock()
 	ref := a.ref

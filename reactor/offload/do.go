@@ -15,10 +15,10 @@ import (
 // Do has work run on a worker of p, and then, with what it returned, then on c's loop. It is called on that loop.
 //
 // nil means that then is called exactly once, in the order of c's calls of Do, unless the reactor ends first. Its err
-// is the one of work; a *reactor.PanicError if work panicked, which closes c; net.ErrClosed if c has closed, when v is what
-// work returned, or its zero value if work was not begun, and c is only good for its ID and tuple; and ErrPoolClosed if
-// Pool.Close ended before work was begun. then may be nil. The context of work is done when c closes; its cause is
-// that of c.Context.
+// is the one of work; a *reactor.PanicError if work panicked, which closes c; net.ErrClosed if c has closed, when v is
+// what work returned, or its zero value if work was not begun, and c is only good for its ID and tuple; and
+// ErrPoolClosed if Pool.Close ended before work was begun. then may be nil. The context of work is done when c closes;
+// its cause is that of c.Context.
 //
 // When c's queue is full after the call, c's input stops until half of it is done. Do then returns ErrQueueFull, and
 // a handler whose Data makes several calls leaves the rest unconsumed: it is delivered again. Other errors are

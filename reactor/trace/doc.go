@@ -12,4 +12,6 @@
 //	t.Stop()
 //	events, lost := t.Events()
 //	err = trace.Chrome(file, events)
+//
+// Reading order: story.go, chrome.go, busiest.go.
 package trace

@@ -34,8 +34,8 @@ func makePattern() []byte {
 	return p
 }
 
-// Stream sends the pattern as fast as the client reads it, and ignores what the client sends. It goes on after the client has shut
-// down its writing half, until the connection is closed or the reactor drains.
+// Stream sends the pattern as fast as the client reads it, and ignores what the client sends. It goes on after the
+// client has shut down its writing half, until the connection is closed or the reactor drains.
 func Stream(c *reactor.Conn) (reactor.Handler, error) {
 	generate(c)
 	return stream{}, nil

@@ -14,11 +14,13 @@ import (
 	"github.com/quartet-go/quartet/reactor"
 )
 
-// answer is the format of what comes back: a 4-byte big-endian length and the payload. What dec let in has no further limit.
+// answer is the format of what comes back: a 4-byte big-endian length and the payload. What dec let in has no further
+// limit.
 var answer = codec.LengthPrefix(4, math.MaxInt32)
 
-// Stream answers each frame that dec finds with a 4-byte big-endian length and the frame's payload as dec delivers it. A stream that is broken, or ends
-// inside a frame, is closed after the frames before were answered, and the error is logged.
+// Stream answers each frame that dec finds with a 4-byte big-endian length and the frame's payload as dec delivers it.
+// A stream that is broken, or ends inside a frame, is closed after the frames before were answered, and the error is
+// logged.
 func Stream(dec codec.Decoder, log *slog.Logger) reactor.AcceptFunc {
 	h := reactor.Frames(dec, &handler{log: log})
 	return func(*reactor.Conn) (reactor.Handler, error) { return h, nil }

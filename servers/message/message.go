@@ -21,7 +21,8 @@ const Answer = "Hello World!"
 const maxLogged = 256
 
 // Stream reads one message of size bytes, logs it, sends Answer and closes; what follows the message is thrown away. A
-// client that ends before its message does gets no answer, and the log says how many octets came. It panics if size is less than 1.
+// client that ends before its message does gets no answer, and the log says how many octets came. It panics if size is
+// less than 1.
 func Stream(size int, log *slog.Logger) reactor.AcceptFunc {
 	h := reactor.Frames(codec.Fixed(size), &handler{size: size, log: log})
 	return func(*reactor.Conn) (reactor.Handler, error) { return h, nil }

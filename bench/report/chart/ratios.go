@@ -20,7 +20,8 @@ type Group struct {
 	Ratios []Ratio
 }
 
-// Ratios draws how far ratios are from 1, on a logarithmic axis, with their intervals. less and more say what lies on either side of 1.
+// Ratios draws how far ratios are from 1, on a logarithmic axis, with their intervals. less and more say what lies on
+// either side of 1.
 func Ratios(width float64, title, less, more string, groups []Group) string {
 	const row, header, bar = 22.0, 30.0, 12.0
 	d := &drawing{width: width}

@@ -11,7 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Style is the style sheet of drawings. It defines the classes s0 to s7, the colours of series, for a dark and a light background.
+// Style is the style sheet of drawings. It defines the classes s0 to s7, the colours of series, for a dark and a light
+// background.
 //
 //go:embed style.css
 var Style string

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
-// Package conformance reads testdata/vectors.tsv of package codec, for the tests of everything that cuts streams with codecs.
+// Package conformance reads testdata/vectors.tsv of package codec, for the tests of everything that cuts streams with
+// codecs.
 package conformance
 
 import (
@@ -22,8 +23,8 @@ import (
 
 // ours replaces what is expected where the families break one of our policies, which are:
 // an error is final, so only what comes before the first one is compared; a stream that ends inside a frame is an
-// error; whatever exceeds the limit is too long; a length field may have any size from 1 to 8; frames do not depend on how
-// the bytes were cut into reads; a varint beyond 2^31-1 is malformed.
+// error; whatever exceeds the limit is too long; a length field may have any size from 1 to 8; frames do not depend on
+// how the bytes were cut into reads; a varint beyond 2^31-1 is malformed.
 var ours = map[string]string{
 	"NL18": "E:TooLong",            // a length beyond 2^63 less its header: no overflow here
 	"NL22": "F(0000000001aa)",      // five bytes of length

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Quartet Authors
 
-// The program of chapter 3, docs/course/03-framing.md: what a stream keeps of what was sent, and a server of frames, three
-// ways.
+// The program of chapter 3, docs/course/03-framing.md: what a stream keeps of what was sent, and a server of frames,
+// three ways.
 package main
 
 import (

@@ -53,8 +53,8 @@ func Example_corrected() {
 	// Output: [1ms 40ms 30ms 20ms 10ms]
 }
 
-// Exercise 3: from the schedule, everybody who was due in the first half of the standstill was slow: (stall-slow)/interval
-// and the one that caused it. A busy machine can make more of them slow, never fewer.
+// Exercise 3: from the schedule, everybody who was due in the first half of the standstill was slow:
+// (stall-slow)/interval and the one that caused it. A busy machine can make more of them slow, never fewer.
 func TestWhoWasSlow(t *testing.T) {
 	closed, open := stalled()
 	require.GreaterOrEqual(t, count(closed), 1)
