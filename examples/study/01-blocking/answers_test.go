@@ -41,7 +41,7 @@ func Example_settimeout() {
 		<-asked // however busy the machine is, Ben's question is there in time
 		study.Timeout(c, 100*time.Millisecond)
 		name := make([]byte, 64)
-		n, _, err := unix.Recvfrom(c, name, 0)
+		n, err := study.TryRecv(c, name)
 		if errors.Is(err, unix.EAGAIN) {
 			fmt.Println("the server:", err)
 			return

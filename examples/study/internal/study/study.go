@@ -216,9 +216,17 @@ func Arrived(fd, bytes int) {
 // Recv receives once, at most max bytes; "" is the peer's end.
 func Recv(fd, max int) string {
 	buf := make([]byte, max)
-	n, _, err := unix.Recvfrom(fd, buf, 0)
-	Check(err)
-	return string(buf[:n])
+	return string(buf[:Must(TryRecv(fd, buf))])
+}
+
+// TryRecv receives once and reports the error. Where a time-out is set a signal ends recv even though its handler restarts
+// system calls (signal(7)), and Go's runtime sends itself signals: then it waits anew.
+func TryRecv(fd int, p []byte) (n int, err error) {
+	for {
+		if n, _, err = unix.Recvfrom(fd, p, 0); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // SendAll is Python's sendall: it sends until everything is sent. On a blocking socket of Linux one send does the same
