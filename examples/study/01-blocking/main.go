@@ -30,7 +30,7 @@ func run(w io.Writer, ways ...string) {
 		anna := study.Dial(addr)
 		ben := study.Dial(addr)
 		fmt.Fprint(ben, "ben")
-		before := study.Answer(ben)
+		before := study.AnswerDuring(way, ben)
 
 		fmt.Fprint(anna, "anna")
 		study.Answer(anna)

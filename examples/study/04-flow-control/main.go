@@ -29,7 +29,7 @@ func run(w io.Writer, ways ...string) {
 		server := servers[way]()
 		first := ask(server.Addr, download) // and does not read
 		second := ask(server.Addr, 5)
-		before := study.Answer(second)
+		before := study.AnswerDuring(way, second)
 		row := []string{way, before, fmt.Sprintf("%d bytes", all(first))}
 		if before == "no answer yet" {
 			row = append(row, "then the second: "+study.Answer(second))
@@ -44,6 +44,7 @@ func run(w io.Writer, ways ...string) {
 // ask asks for so many bytes.
 func ask(addr string, bytes int) *net.TCPConn {
 	c := study.Dial(addr)
+	study.Check(c.SetReadBuffer(64 << 10)) // or the kernel lets it grow
 	fmt.Fprintln(c, bytes)
 	return c
 }
@@ -57,9 +58,9 @@ func partial(w io.Writer) {
 	defer unix.Close(a)
 	study.Check(unix.SetNonblock(a, true))
 
-	taken, err := fill(a)
+	taken, room, err := fill(a)
 	fmt.Fprintf(w, "%d bytes taken, then: %v\n", taken, err)
-	fmt.Fprintln(w, "writable:", writable(a, 0))
+	fmt.Fprintln(w, "writable:", room)
 	received := 0
 	for received < taken {
 		received += len(study.Recv(b, 1<<20))
@@ -68,18 +69,18 @@ func partial(w io.Writer) {
 	unix.Close(b)
 }
 
-// fill sends until the socket takes no more.
-func fill(fd int) (taken int, err error) {
+// fill sends until the socket takes no more, and stays so: what the peer's kernel acknowledges makes room once more.
+func fill(fd int) (taken int, room bool, err error) {
 	p := make([]byte, 1<<20)
 	for {
 		n, err := unix.SendmsgN(fd, p, nil, nil, unix.MSG_NOSIGNAL)
-		if errors.Is(err, unix.EAGAIN) && writable(fd, 50) {
-			continue // what the peer's kernel has acknowledged has made room
+		if err == nil {
+			taken += n // perhaps less than len(p)
+			continue
 		}
-		if err != nil {
-			return taken, err
+		if room := writable(fd, 50); !room || !errors.Is(err, unix.EAGAIN) {
+			return taken, room, err
 		}
-		taken += n // perhaps less than len(p)
 	}
 }
 

@@ -29,7 +29,7 @@ func Example_linger() {
 		_, _ = io.CopyN(io.Discard, c, 64<<10)
 	})
 	defer server.Stop()
-	fmt.Println(refuse(server.Addr))
+	fmt.Println(refuse(server.Addr, false))
 	// Output: 32768 bytes and the end
 }
 

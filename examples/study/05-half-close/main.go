@@ -24,7 +24,8 @@ func run(w io.Writer, ways ...string) {
 	for _, way := range ways {
 		s := servers[way]
 		counter, refuser := s.count(), s.refuse()
-		study.Row(w, way, count(counter.Addr), refuse(refuser.Addr))
+		resets := way != study.TheReactor
+		study.Row(w, way, count(counter.Addr), refuse(refuser.Addr, resets))
 		counter.Stop()
 		refuser.Stop()
 	}
@@ -40,33 +41,48 @@ func count(addr string) string {
 	return string(study.Must(io.ReadAll(c)))
 }
 
-// refuse sends more than the server reads, and receives the reply when the server has done with it.
-func refuse(addr string) string {
+// refuse sends a part of its request, and the rest when the server has already replied. It receives the reply when
+// nothing can change it any more: after the reset, if the server resets, and else when none has come within Patience.
+func refuse(addr string, resets bool) string {
 	c := study.Connect(addr, 4096)
 	defer unix.Close(c)
 	study.Check(study.SendAll(c, make([]byte, 100)))
+	poll(c, unix.POLLIN, -1)
+	failed := study.SendAll(c, make([]byte, 100)) // a reset is told once, perhaps here
+	if resets {
+		poll(c, 0, -1) // POLLERR and POLLHUP come unasked
+	} else {
+		poll(c, 0, int(study.Patience.Milliseconds()))
+	}
 
-	hungUp(c)
 	got := 0
 	buf := make([]byte, 4096)
 	for {
 		n, _, err := unix.Recvfrom(c, buf, 0)
-		got += n
-		if errors.Is(err, unix.ECONNRESET) && got < reply {
-			return "a part, then " + err.Error()
+		if n > 0 {
+			got += n
+			continue
 		}
-		study.Check(err)
-		if n == 0 {
-			return fmt.Sprintf("%d bytes and the end", got)
+		if failed == nil {
+			failed = err
 		}
+		switch {
+		case errors.Is(failed, unix.ECONNRESET) && got < reply:
+			return "a part, then " + failed.Error()
+		case failed != nil:
+			return fmt.Sprintf("%d bytes, then %v", got, failed)
+		}
+		return fmt.Sprintf("%d bytes and the end", got)
 	}
 }
 
-// hungUp waits until the connection is reset, for at most Patience.
-func hungUp(fd int) {
-	p := []unix.PollFd{{Fd: int32(fd)}} // POLLERR and POLLHUP come unasked
-	_, err := unix.Poll(p, int(study.Patience.Milliseconds()))
-	if err != unix.EINTR {
-		study.Check(err)
+// poll waits for so many milliseconds for events, -1 for ever.
+func poll(fd int, events int16, ms int) {
+	p := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		if _, err := unix.Poll(p, ms); err != unix.EINTR {
+			study.Check(err)
+			return
+		}
 	}
 }

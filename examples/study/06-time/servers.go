@@ -29,7 +29,7 @@ func loop() *study.Server {
 	return study.Loop(func(c int) {
 		study.Timeout(c, timeout) // settimeout, for each recv
 		for {
-			n, _, err := unix.Recvfrom(c, make([]byte, 64), 0)
+			n, err := study.TryRecv(c, make([]byte, 64))
 			if errors.Is(err, unix.EAGAIN) || n <= 0 {
 				return
 			}

@@ -65,7 +65,7 @@ func ask(addr, question string) string {
 	c := study.Must(net.Dial("udp", addr))
 	defer c.Close()
 	study.Must(c.Write([]byte(question)))
-	study.Check(c.SetReadDeadline(time.Now().Add(10 * study.Patience)))
+	study.Check(c.SetReadDeadline(time.Now().Add(time.Minute)))
 	answer := make([]byte, 64)
 	n := study.Must(c.Read(answer))
 	return string(answer[:n])

@@ -25,9 +25,9 @@ import (
 	"github.com/quartet-go/quartet/reactor"
 )
 
-// Patience is how long a client waits before it says that no answer comes: long enough for a busy machine to answer,
-// short enough for a reader to wait.
-const Patience = time.Second
+// Patience is how long a client waits for what is not to happen. Whatever is to happen is waited for without a limit, so
+// that a busy machine changes nothing that a program prints.
+const Patience = 300 * time.Millisecond
 
 // The names of the three ways.
 const (
@@ -167,9 +167,18 @@ func Serve(r *reactor.Reactor) (stop func()) {
 // Dial connects a client.
 func Dial(addr string) *net.TCPConn { return Must(net.Dial("tcp", addr)).(*net.TCPConn) }
 
-// Answer reads what comes within Patience, in at most one read: an answer that fits a packet.
+// AnswerDuring is Answer while the server is busy with somebody who may keep it so: one blocking loop has Patience to
+// answer, for it never will; the others have all the time they need.
+func AnswerDuring(way string, c net.Conn) string {
+	if way == ALoop {
+		Check(c.SetReadDeadline(time.Now().Add(Patience)))
+		defer c.SetReadDeadline(time.Time{})
+	}
+	return Answer(c)
+}
+
+// Answer waits for an answer and reads it at once: it fits a packet.
 func Answer(c net.Conn) string {
-	Check(c.SetReadDeadline(time.Now().Add(Patience)))
 	var buf [1024]byte
 	n, err := c.Read(buf[:])
 	switch {
@@ -207,9 +216,17 @@ func Arrived(fd, bytes int) {
 // Recv receives once, at most max bytes; "" is the peer's end.
 func Recv(fd, max int) string {
 	buf := make([]byte, max)
-	n, _, err := unix.Recvfrom(fd, buf, 0)
-	Check(err)
-	return string(buf[:n])
+	return string(buf[:Must(TryRecv(fd, buf))])
+}
+
+// TryRecv receives once and reports the error. Where a time-out is set a signal ends recv even though its handler restarts
+// system calls (signal(7)), and Go's runtime sends itself signals: then it waits anew.
+func TryRecv(fd int, p []byte) (n int, err error) {
+	for {
+		if n, _, err = unix.Recvfrom(fd, p, 0); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // SendAll is Python's sendall: it sends until everything is sent. On a blocking socket of Linux one send does the same
