@@ -69,23 +69,8 @@ func TestCurl(t *testing.T) {
 func TestIperf3(t *testing.T) {
 	for _, flags := range [][]string{nil, {"-R"}, {"-P", "4", "--bidir"}} {
 		t.Run(strings.Join(flags, " "), func(t *testing.T) {
-			lis, err := net.Listen("tcp", "127.0.0.1:0")
+			_, port, err := net.SplitHostPort(start(t, "-to", iperf3Server(t)).address)
 			require.NoError(t, err)
-			_, port, _ := net.SplitHostPort(lis.Addr().String())
-			require.NoError(t, lis.Close())
-			server := tool(t, "iperf3", "-s", "-1", "-p", port, "--forceflush")
-			said, err := server.StdoutPipe()
-			require.NoError(t, err)
-			require.NoError(t, server.Start())
-			t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
-			lines := bufio.NewReader(said)
-			for line := ""; !strings.Contains(line, "Server listening"); {
-				line, err = lines.ReadString('\n')
-				require.NoError(t, err)
-			}
-			go func() { _, _ = io.Copy(io.Discard, lines) }()
-
-			_, port, _ = net.SplitHostPort(start(t, "-to", lis.Addr().String()).address)
 			out, err := tool(t, "iperf3", append([]string{"-c", "127.0.0.1", "-p", port, "-t", "1", "-J"}, flags...)...).Output()
 			require.NoError(t, err, "%s", out)
 			type sum struct{ Bytes int64 }
@@ -100,4 +85,30 @@ func TestIperf3(t *testing.T) {
 			require.Positive(t, report.End.Received.Bytes)
 		})
 	}
+}
+
+// iperf3Server serves one client and returns its address. It cannot choose a port by itself, and another process may
+// be faster than it with one that is free.
+func iperf3Server(t *testing.T) (address string) {
+	for range 20 {
+		lis, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		address = lis.Addr().String()
+		_, port, _ := net.SplitHostPort(address)
+		require.NoError(t, lis.Close())
+		server := tool(t, "iperf3", "-s", "-1", "-B", "127.0.0.1", "-p", port, "--forceflush")
+		said, err := server.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, server.Start())
+		t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
+		for lines := bufio.NewReader(said); err == nil; {
+			var line string
+			if line, err = lines.ReadString('\n'); strings.Contains(line, "Server listening") {
+				go func() { _, _ = io.Copy(io.Discard, lines) }()
+				return address
+			}
+		}
+	}
+	require.Fail(t, "iperf3 finds no port")
+	return ""
 }
