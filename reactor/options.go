@@ -135,7 +135,8 @@ type StreamOptions struct {
 	AcceptRate, AcceptBurst int
 
 	// HighWater is the number of bytes of unsent output above which a connection's input is neither delivered nor read.
-	// 0 means 64 KiB.
+	// 0 means 64 KiB. A client that writes more than that at once to a server which answers as it reads, and which
+	// stops reading likewise, may wait for it while it is waited for: such a client needs a mark above what it writes.
 	HighWater int
 
 	// LowWater is the number of bytes below which unsent output must fall before input goes on; at most HighWater. 0

@@ -405,17 +405,18 @@ func (tp *trip) dial(a net.Addr) (traveller, bool) {
 }
 
 // write sends p in chunks of all sizes, now and then after a pause. It stops at an error, which reading tells.
-func (cl traveller) write(p []byte) {
+func (cl traveller) write(p []byte) error {
 	rnd := rand.New(rand.NewPCG(cl.seed, cl.number+1<<40))
 	for len(p) > 0 {
 		n := min(len(p), 1+rnd.IntN(1<<rnd.IntN(15)))
 		if _, err := cl.Write(p[:n]); err != nil {
-			return
+			return err
 		}
 		if p = p[n:]; rnd.IntN(16) == 0 {
 			time.Sleep(time.Duration(rnd.IntN(3)) * time.Millisecond)
 		}
 	}
+	return nil
 }
 
 // read reads to the end what has to be the first bytes of want, slowly if it is told to. It returns how many came, and
