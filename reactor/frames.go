@@ -93,7 +93,8 @@ func (f *frames) EOF(c *Conn, rest []byte) error {
 
 // Data decodes until in holds no further frame, the frame handler stopped delivery, or it is the others' turn.
 func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
-	counts := &c.loop.counts.codecs[f.kind]
+	l := c.loop
+	counts := &l.counts.codecs[f.kind]
 	for range maxFramesPerTurn {
 		rest := in[consumed:]
 		if len(rest) == 0 {
@@ -113,11 +114,13 @@ func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
 		}
 		c.seen = 0
 		consumed += n
-		c.loop.delivered = consumed
+		l.delivered = consumed
 		counts.Frames++
-		mark := c.loop.mark()
-		err = f.Frame(c, payload)
-		c.loop.span(TraceFrame, c, mark, len(payload), n)
+		if l.rings == nil {
+			err = f.Frame(c, payload)
+		} else {
+			err = f.traced(c, payload, n)
+		}
 		if err != nil {
 			return consumed, err
 		}
@@ -127,4 +130,12 @@ func (f *frames) Data(c *Conn, in []byte) (consumed int, err error) {
 	}
 	c.continueLater()
 	return consumed, nil
+}
+
+// traced is Frame with a span in the trace.
+func (f *frames) traced(c *Conn, payload []byte, n int) error {
+	mark := c.loop.mark()
+	err := f.Frame(c, payload)
+	c.loop.span(TraceFrame, c, mark, len(payload), n)
+	return err
 }
