@@ -93,6 +93,16 @@ func (t *test) start(ctx context.Context, service, network string) (load.Endpoin
 	return load.Endpoint{Network: network, Address: p.Address}, nil
 }
 
+// startEcho starts the echo service and returns where it listens, and the messages for it.
+func (t *test) startEcho(ctx context.Context, network string) (load.Endpoint, *load.Tape, error) {
+	tape, err := t.tape(false)
+	if err != nil {
+		return load.Endpoint{}, nil, err
+	}
+	at, err := t.start(ctx, "echo", network)
+	return at, tape, err
+}
+
 // tape makes the messages of a case.
 func (t *test) tape(framed bool) (*load.Tape, error) {
 	ahead := max(t.Size, min(t.Size*t.Depth, maxAhead))

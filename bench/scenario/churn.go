@@ -16,11 +16,7 @@ var churn = &Scenario{
 	Single:   true,
 	cases:    []Case{{Conns: 64, Size: 64, Depth: 1}},
 	run: func(ctx context.Context, t *test) error {
-		tape, err := t.tape(false)
-		if err != nil {
-			return err
-		}
-		at, err := t.start(ctx, "echo", "tcp")
+		at, tape, err := t.startEcho(ctx, "tcp")
 		if err != nil {
 			return err
 		}

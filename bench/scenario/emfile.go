@@ -34,11 +34,7 @@ var emfile = &Scenario{
 }
 
 func runEMFILE(ctx context.Context, t *test) error {
-	tape, err := t.tape(false)
-	if err != nil {
-		return err
-	}
-	at, err := t.start(ctx, "echo", "tcp")
+	at, tape, err := t.startEcho(ctx, "tcp")
 	if err != nil {
 		return err
 	}

@@ -15,11 +15,7 @@ var udp = &Scenario{
 	Most:     65507, // of IPv4
 	cases:    []Case{{Conns: 64, Size: 64, Depth: 1}},
 	run: func(ctx context.Context, t *test) error {
-		tape, err := t.tape(false)
-		if err != nil {
-			return err
-		}
-		at, err := t.start(ctx, "echo", "udp")
+		at, tape, err := t.startEcho(ctx, "udp")
 		if err != nil {
 			return err
 		}

@@ -15,13 +15,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quartet-go/quartet/examples/internal/program"
 	"github.com/stretchr/testify/require"
 )
+
+func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 // Five processes, started one after the other, all hear each other in both ways.
 func TestMesh(t *testing.T) {
 	const n = 5
-	binary := build(t)
+	binary := program.Build(t, ".")
 	dir, err := os.MkdirTemp("", "peer") // t.TempDir's paths are too long for a socket's
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -57,20 +60,12 @@ func TestMesh(t *testing.T) {
 // Who is missing is told.
 func TestMissingPeer(t *testing.T) {
 	addresses := freeAddresses(t, 2)
-	p := exec.Command(build(t), "-listen", addresses[0], "-timeout", "200ms", addresses[1])
+	p := exec.Command(program.Build(t, "."), "-listen", addresses[0], "-timeout", "200ms", addresses[1])
 	out, err := p.CombinedOutput()
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit)
 	require.Equal(t, 1, exit.ExitCode())
 	require.Contains(t, string(out), addresses[1]+": greeted us false, answered false, dials ")
-}
-
-func build(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "peer")
-	out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return binary
 }
 
 // freeAddresses returns n addresses where nobody listens.
