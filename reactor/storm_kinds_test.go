@@ -315,8 +315,10 @@ func crashing(tp *trip, c *reactor.Conn) reactor.Handler {
 		}
 		return nil
 	})
-	h.writable = crash
-	if tp.way/2%5 == 4 {
+	switch tp.way / 2 % 5 {
+	case 3:
+		h.writable = crash
+	case 4:
 		h.close = func(c *reactor.Conn, _ error) { crash(c) }
 	}
 	return h
