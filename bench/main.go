@@ -37,6 +37,9 @@ const (
 	exitUsage  = 2
 )
 
+// stopTime is how long an interrupted run may take to clean up.
+const stopTime = 5 * time.Second
+
 func main() { os.Exit(run(os.Args[1:], time.Now())) }
 
 func run(args []string, start time.Time) int {
@@ -57,7 +60,9 @@ func run(args []string, start time.Time) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal does not wait for the round to end
+	// The round ends at once and what there is is shown. A signal after stopTime ends the program as it is; one that only
+	// repeats the first (timeout(1) sends two) does not.
+	context.AfterFunc(ctx, func() { time.AfterFunc(stopTime, stop) })
 	results, err := measure(ctx, cfg, start)
 	if results == nil {
 		return complain(exitFailed, err)

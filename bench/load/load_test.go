@@ -228,6 +228,31 @@ func TestOpenLoopCountsFromTheSchedule(t *testing.T) {
 	assert.Zero(t, r.Errors+r.Mismatches)
 }
 
+// A window that is stopped is over, long before its time, for every thread and in every stretch.
+func TestAStoppedWindowIsOver(t *testing.T) {
+	at := serve(t, "tcp", echo(honest))
+	silent := serve(t, "tcp", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
+	for name, c := range map[string]struct {
+		at     load.Endpoint
+		window func(stop func()) *load.Window
+	}{
+		"warming":   {at, func(stop func()) *load.Window { stop(); return &load.Window{Warmup: time.Hour} }},
+		"measuring": {at, func(stop func()) *load.Window { return &load.Window{Duration: time.Hour, Begin: stop} }},
+		"settling":  {silent, func(stop func()) *load.Window { return &load.Window{End: stop} }},
+		"counting":  {at, func(stop func()) *load.Window { return &load.Window{Count: time.Hour, CountBegin: stop} }},
+	} {
+		s, err := load.DialStreams(load.StreamConfig{Endpoint: c.at, Conns: 6, Depth: 1, Tape: tape(t, 64, false), Threads: 3})
+		require.NoError(t, err)
+		stopped := make(chan struct{})
+		w := c.window(func() { close(stopped) })
+		w.Stop = stopped
+		begin := time.Now()
+		s.Run(w)
+		assert.Less(t, time.Since(begin), load.Patience, name)
+		s.Close()
+	}
+}
+
 func TestDatagrams(t *testing.T) {
 	pollers(t, func(t *testing.T) {
 		for name, rate := range map[string]float64{"closed": 0, "open": 2000} {

@@ -81,6 +81,11 @@ func (t *thread) open(w *Window, others *barrier, again func()) {
 // advance moves through the phases that have ended. due counts the answers that are still to come.
 func (t *thread) advance(due *int64) {
 	for t.phase != over {
+		if t.window.stopped() {
+			t.phase = over
+			t.others.leave()
+			return
+		}
 		settled := (t.phase == settling || t.phase == draining) && *due == 0
 		if !settled && clock() < t.next {
 			return
@@ -136,10 +141,10 @@ func (t *thread) asking() bool {
 	return t.phase == warming || t.phase == measuring || t.phase == counting
 }
 
-// wait waits for readiness until the phase ends, or until if that is earlier.
+// wait waits for readiness until the phase ends, or until if that is earlier; after stopTime it is time to look at Stop.
 func (t *thread) wait(until int64) []event {
 	before := clock()
-	events, err := t.poller.wait(time.Duration(max(min(until, t.next)-before, 0)))
+	events, err := t.poller.wait(min(time.Duration(max(min(until, t.next)-before, 0)), stopTime))
 	if err != nil {
 		t.result.Missing(1, "poller: %v", err)
 		t.next = 0 // there is no point in going on
@@ -173,6 +178,7 @@ type barrier struct {
 	fine    bool // of those that have arrived
 	result  bool // of those that met last
 	meeting int
+	left    bool // a thread comes no more
 }
 
 func newBarrier(threads int) *barrier {
@@ -185,6 +191,9 @@ func newBarrier(threads int) *barrier {
 func (b *barrier) meet(fine bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.left {
+		return false
+	}
 	b.fine = b.fine && fine
 	if b.arrived++; b.arrived == b.threads {
 		b.result, b.fine, b.arrived = b.fine, true, 0
@@ -193,9 +202,20 @@ func (b *barrier) meet(fine bool) bool {
 		return b.result
 	}
 	for meeting := b.meeting; meeting == b.meeting; {
+		if b.left {
+			return false
+		}
 		b.all.Wait()
 	}
 	return b.result
+}
+
+// leave ends this meeting and all others: nobody is fine any more.
+func (b *barrier) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left = true
+	b.all.Broadcast()
 }
 
 // times is a queue of the times of requests in flight.

@@ -21,10 +21,23 @@ import (
 // Nothing is asked in the stretches of answers that are due, which last as long as there are some, at most Patience. So
 // exactly the messages counted after CountBegin were handled by the server between it and CountEnd. Without a Count the
 // window ends with the first of these stretches. The functions run on a thread of the load at these moments; any may be
-// nil.
+// nil. When Stop is closed the window is over at once, and what it has seen so far is no measurement.
 type Window struct {
 	Warmup, Duration, Count          time.Duration
 	Begin, End, CountBegin, CountEnd func()
+	Stop                             <-chan struct{} // nil for never
+}
+
+// stopTime bounds how long a window takes to be over after Stop.
+const stopTime = 50 * time.Millisecond
+
+func (w *Window) stopped() bool {
+	select {
+	case <-w.Stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // Patience is how long the load waits for answers after the last request.

@@ -68,7 +68,14 @@ func build(ctx context.Context, dir, pkg, out string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off")
-	if text, err := cmd.CombinedOutput(); err != nil {
+	// Asked to, it ends its compilers and takes its temporary files with it.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = stopTime
+	text, err := cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("it takes the go command: %w", err)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(text[:min(len(text), outputKept)]))
 	}
 	return nil

@@ -92,6 +92,7 @@ func (p *Programs) start(ctx context.Context, s Spec) (*Process, error) {
 		"-loops", strconv.Itoa(s.Loops), "-buffer", strconv.Itoa(s.Buffer), "-size", strconv.Itoa(s.Size))
 	run.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(s.Loops))
 	run.cmd.Stderr = &run.stderr
+	run.cmd.SysProcAttr = neverAlone()
 	out, err := run.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

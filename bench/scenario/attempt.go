@@ -29,7 +29,8 @@ type test struct {
 	built   *process.Programs
 
 	running *process.Process
-	rss     *int64 // of the server before the first connection
+	leave   func() bool // ends the server's dependence on the context
+	rss     *int64      // of the server before the first connection
 	attempt Attempt
 }
 
@@ -44,6 +45,7 @@ func (s *Scenario) Try(ctx context.Context, built *process.Programs, server proc
 			t.attempt.Round.Errors = max(t.attempt.Round.Errors, 1)
 			t.broken("the server ended by itself: " + how)
 		}
+		t.leave()
 		t.running.Stop()
 	}
 	if ctx.Err() != nil {
@@ -88,6 +90,7 @@ func (t *test) start(ctx context.Context, service, network string) (load.Endpoin
 		return load.Endpoint{}, err
 	}
 	t.running = p
+	t.leave = context.AfterFunc(ctx, p.Stop) // who waits for its answers is told by the end of the connection
 	time.Sleep(settleTime)
 	t.rss = p.RSS()
 	return load.Endpoint{Network: network, Address: p.Address}, nil
@@ -132,7 +135,7 @@ func (t *test) streams(ctx context.Context, service, network string, framed bool
 	defer s.Close()
 	first := s.Exchange() // so that every connection has been accepted and its memory is there
 	m := t.meter()
-	result := s.Run(m.window())
+	result := s.Run(m.window(ctx))
 	result.Errors += first.Errors
 	result.Mismatches += first.Mismatches
 	result.Failures = append(first.Failures, result.Failures...)

@@ -30,7 +30,7 @@ var broadcast = &Scenario{
 		}
 		defer b.Close()
 		m := t.meter()
-		t.attempt.Round = m.round(b.Run(m.window()))
+		t.attempt.Round = m.round(b.Run(m.window(ctx)))
 		return nil
 	},
 }

@@ -21,7 +21,7 @@ var churn = &Scenario{
 			return err
 		}
 		m := t.meter()
-		result, err := load.Churn(load.ChurnConfig{Endpoint: at, Conns: t.Conns, Rate: t.Rate, Tape: tape, Threads: t.Threads}, m.window())
+		result, err := load.Churn(load.ChurnConfig{Endpoint: at, Conns: t.Conns, Rate: t.Rate, Tape: tape, Threads: t.Threads}, m.window(ctx))
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,7 @@ func runEMFILE(ctx context.Context, t *test) error {
 	crowd := gather(at, t.Conns)
 	m := t.meter()
 	t.Duration = max(t.Duration, crowdTime)
-	w := m.window()
+	w := m.window(ctx)
 	w.Count = 0
 	result := old.Run(w)
 	for _, c := range crowd {

@@ -28,14 +28,14 @@ var idle = &Scenario{
 		}
 		defer s.Close()
 		first := s.Exchange()
-		time.Sleep(t.Warmup)
+		if err := pause(ctx, t.Warmup); err != nil {
+			return err
+		}
 		m := t.meter()
 		m.begin = t.running.Usage()
 		start := time.Now()
-		select {
-		case <-time.After(t.Duration):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := pause(ctx, t.Duration); err != nil {
+			return err
 		}
 		m.end = t.running.Usage()
 		silence := time.Since(start).Seconds()
@@ -50,4 +50,14 @@ var idle = &Scenario{
 		t.attempt.Round = quiet
 		return nil
 	},
+}
+
+// pause does nothing for a while, or until the context is done.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

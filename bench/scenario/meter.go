@@ -4,6 +4,7 @@
 package scenario
 
 import (
+	"context"
 	"time"
 
 	"github.com/quartet-go/quartet/bench/load"
@@ -30,9 +31,10 @@ const (
 )
 
 // window returns the window of a round with the meter's functions in it.
-func (m *meter) window() *load.Window {
+func (m *meter) window(ctx context.Context) *load.Window {
 	t := m.test
 	w := &load.Window{
+		Stop:       ctx.Done(),
 		Warmup:     t.Warmup,
 		Duration:   t.Duration,
 		Begin:      func() { m.begin = t.running.Usage() },

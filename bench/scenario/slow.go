@@ -52,7 +52,7 @@ func runSlow(ctx context.Context, t *test) error {
 
 	m := t.meter()
 	t.Duration = max(t.Duration, floodTime)
-	w := m.window()
+	w := m.window(ctx)
 	w.Count = 0 // the others' calls are not these messages'
 	result := s.Run(w)
 	t.attempt.Round = m.round(result)

@@ -27,7 +27,7 @@ var udp = &Scenario{
 		}
 		defer d.Close()
 		m := t.meter()
-		t.attempt.Round = m.round(d.Run(m.window()))
+		t.attempt.Round = m.round(d.Run(m.window(ctx)))
 		t.attempt.Round.RSSPerConn = nil // a server has no connections here
 		return nil
 	},
