@@ -39,5 +39,5 @@ func TestGnetBatch(t *testing.T) {
 	_, err := start(t, process.Spec{Server: "gnet-batch", Service: "echo", Network: "tcp"})
 	var unsupported *process.UnsupportedError
 	require.ErrorAs(t, err, &unsupported)
-	assert.Contains(t, unsupported.Reason, "differs from gnet in frames and fixed only")
+	assert.Contains(t, unsupported.Reason, "is gnet in everything but frames and fixed")
 }

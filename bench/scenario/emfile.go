@@ -15,7 +15,7 @@ import (
 
 // What the emfile scenario is.
 const (
-	spareFiles    = 32              // descriptors that the server has left when the crowd comes
+	spareFiles    = 32              // descriptors that the server has left when the crowd comes; half as many as clients, if those are few
 	oldClients    = 8               // connected before, exchanging all the time
 	crowdTime     = time.Second     // at least
 	newClientTime = 3 * time.Second // after the crowd has gone, until a new client is answered
@@ -44,9 +44,10 @@ func runEMFILE(ctx context.Context, t *test) error {
 	}
 	defer old.Close()
 	first := old.Exchange()
+	spare := min(spareFiles, t.Conns/2)
 	files, err := t.running.Files()
 	if err == nil {
-		err = t.running.LimitFiles(files + spareFiles)
+		err = t.running.LimitFiles(files + spare)
 	}
 	if err != nil {
 		return notOn("the server's descriptors cannot be limited here", err.Error())
@@ -61,7 +62,7 @@ func runEMFILE(ctx context.Context, t *test) error {
 	for _, c := range crowd {
 		c.Close()
 	}
-	if len(crowd) < spareFiles {
+	if len(crowd) <= spare {
 		result.Missing(1, "only %d clients could connect", len(crowd))
 	}
 	result.Errors += first.Errors

@@ -15,7 +15,7 @@ import (
 func serveGnet(c config, listening func()) error {
 	e := &gnetEngine{listening: listening}
 	if e.traffic = gnetService(c, e); e.traffic == nil || c.network == "udp" && c.service != "echo" {
-		return errUnsupported
+		return noService(c)
 	}
 	return gnet.Run(e, c.network+"://"+c.address, gnet.WithNumEventLoop(c.loops), gnet.WithLogLevel(logging.ErrorLevel))
 }

@@ -4,8 +4,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/panjf2000/gnet/v2"
 	"github.com/panjf2000/gnet/v2/pkg/logging"
 )
@@ -30,10 +28,10 @@ func serveGnetBatch(c config, listening func()) error {
 			return gnet.None
 		}
 	default:
-		return fmt.Errorf("differs from gnet in frames and fixed only and %w", errUnsupported)
+		return unsupported("is gnet in everything but frames and fixed")
 	}
 	if c.network == "udp" {
-		return errUnsupported
+		return noService(c)
 	}
 	return gnet.Run(b, c.network+"://"+c.address, gnet.WithNumEventLoop(c.loops), gnet.WithLogLevel(logging.ErrorLevel))
 }

@@ -22,19 +22,24 @@ import (
 func serveGoroutine(c config, listening func()) error {
 	if c.network == "udp" {
 		if c.service != "echo" {
-			return errUnsupported
+			return noService(c)
 		}
 		return goroutineDatagrams(c, listening)
 	}
 	serve := goroutineService(c)
 	if serve == nil {
-		return errUnsupported
+		return noService(c)
 	}
 	lis, err := net.Listen(c.network, c.address)
 	if err != nil {
 		return err
 	}
 	listening()
+	return acceptAll(lis, serve)
+}
+
+// acceptAll has each connection served by a goroutine of its own.
+func acceptAll(lis net.Listener, serve func(net.Conn)) error {
 	for {
 		conn, err := lis.Accept()
 		if err != nil {

@@ -42,8 +42,15 @@ type server func(c config, listening func()) error
 
 var servers = map[string]server{"reactor": serveReactor, "goroutine": serveGoroutine, "gnet": serveGnet, "gnet-batch": serveGnetBatch, "liar": serveLiar}
 
-// errUnsupported is what a server without the service over the network answers.
-var errUnsupported = errors.New("has no such service")
+// An unsupported says why a server does not have the service over the network.
+type unsupported string
+
+func (u unsupported) Error() string { return string(u) }
+
+// noService is the reason when there is nothing more to say.
+func noService(c config) error {
+	return unsupported("has no " + c.service + " over " + c.network)
+}
 
 func main() {
 	stop := make(chan os.Signal, 1)
@@ -58,9 +65,10 @@ func main() {
 		os.Exit(exitUsage)
 	}
 	err = serve(c, func() { fmt.Println("listening", c.network, c.address) })
+	var reason unsupported
 	switch {
-	case errors.Is(err, errUnsupported):
-		fmt.Fprintf(os.Stderr, "%s %v: %s over %s\n", os.Args[1], err, c.service, c.network)
+	case errors.As(err, &reason):
+		fmt.Fprintln(os.Stderr, reason)
 		os.Exit(exitUnsupported)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "target:", err)

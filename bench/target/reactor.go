@@ -23,7 +23,7 @@ func serveReactor(c config, listening func()) error {
 			_ = d.Reply(d.Payload)
 		}), nil)
 	case c.network == "udp" || accept == nil:
-		return errUnsupported
+		return noService(c)
 	default:
 		_, err = r.Listen(c.network, c.address, accept, nil)
 	}
