@@ -46,8 +46,9 @@ func generatorCheck(results []record.Result) record.Check {
 		}
 		b := slices.Max(busy)
 		busiest = max(busiest, b)
-		if b > mostBusy {
-			saturated = append(saturated, fmt.Sprintf("%s/%s", results[i].Scenario, results[i].Server))
+		name := results[i].Scenario + "/" + results[i].Server
+		if b > mostBusy && !slices.Contains(saturated, name) {
+			saturated = append(saturated, name)
 		}
 	}
 	c.Text = fmt.Sprintf("busy %.0f %% of the time at most", busiest*100)
@@ -78,7 +79,14 @@ func lateCheck(results []record.Result) record.Check {
 
 func errorCheck(results []record.Result) record.Check {
 	var bad []string
+	scored := 0
 	for i := range results {
+		if !counts(&results[i]) {
+			if !*results[i].Survived {
+				scored++
+			}
+			continue
+		}
 		wrong, missing := int64(0), int64(0)
 		why := ""
 		for _, r := range results[i].Rounds {
@@ -92,7 +100,11 @@ func errorCheck(results []record.Result) record.Check {
 		}
 	}
 	if len(bad) == 0 {
-		return record.Check{Name: "answers", OK: true, Text: "every byte of every answer was right"}
+		c := record.Check{Name: "answers", OK: true, Text: "every byte of every answer was right"}
+		if scored > 0 {
+			c.Text += fmt.Sprintf(", but for what %d did not survive", scored)
+		}
+		return c
 	}
 	return record.Check{Name: "answers", Text: some(bad)}
 }

@@ -44,7 +44,7 @@ const (
 	firstRounds    = 7
 	firstDuration  = time.Second
 	firstWarmup    = 250 * time.Millisecond
-	firstLookTime  = 60 * time.Second // no round begins later, from the start of the program
+	firstLookTime  = 80 * time.Second // no round begins that might end later, from the start of the program
 )
 
 // Bounds of flags.
@@ -102,8 +102,8 @@ func parse(args []string) (*config, error) {
 	number(f, "loops", "`N` event loops and GOMAXPROCS of every server (default half of the CPUs)", &o.Loops, 1, mostLoops)
 	o.Seed = int64(rand.Uint32())
 	number(f, "seed", "`N` of the order of the servers and of the messages (default random)", &o.Seed, 0, 1<<53)
-	f.StringVar(&cfg.json, "json", "", "write the results to `file`")
-	f.StringVar(&cfg.html, "html", "", "write one self-contained page to `file`")
+	file(f, "json", "write the results to `file`", &cfg.json)
+	file(f, "html", "write one self-contained page to `file`", &cfg.html)
 	f.BoolFunc("quiet", "print the tables only", func(s string) (err error) {
 		if cfg.quiet, err = strconv.ParseBool(s); err != nil {
 			err = errors.New("want true or false")
@@ -139,18 +139,27 @@ func (cfg *config) check() error {
 			return fmt.Errorf("invalid value %q for flag -size: %s takes messages of %d to %d bytes", cfg.sizeText, s.Name, least, most)
 		}
 	}
-	for name, file := range map[string]string{"json": cfg.json, "html": cfg.html} {
-		if file == "" {
-			continue
-		}
-		// An hour's run is not to end with a file that cannot be written.
-		out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o666)
-		if err != nil {
-			return fmt.Errorf("invalid value %q for flag -%s: %w, want a file that can be written", file, name, err)
-		}
-		out.Close()
+	if cfg.html != "" && cfg.html == cfg.json {
+		return fmt.Errorf("invalid value %q for flag -html: -json goes there, want another file", cfg.html)
 	}
 	return nil
+}
+
+// file declares a flag that names a file to write. An hour's run is not to end with one that cannot be written.
+func file(f *flag.FlagSet, name, usage string, to *string) {
+	f.Func(name, usage, func(s string) error {
+		_, err := os.Lstat(s)
+		out, failed := os.OpenFile(s, os.O_WRONLY|os.O_CREATE, 0o666)
+		if failed != nil {
+			return fmt.Errorf("%w, want a file that can be written", failed)
+		}
+		out.Close()
+		if err != nil { // it was not there
+			_ = os.Remove(s)
+		}
+		*to = s
+		return nil
+	})
 }
 
 // number declares a flag that is a number from least to most.

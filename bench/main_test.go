@@ -11,8 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -80,6 +84,8 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"-loops", "0"}, `invalid value "0" for flag -loops: want a whole number from 1 to 1024`},
 		{[]string{"-seed", "x"}, `invalid value "x" for flag -seed: want a whole number`},
 		{[]string{"-json", "/no/such/folder/x.json"}, `invalid value "/no/such/folder/x.json" for flag -json: `},
+		{[]string{"-html", ""}, `invalid value "" for flag -html: open : no such file or directory, want a file that can be written`},
+		{[]string{"-json", "../same", "-html", "../same"}, `invalid value "../same" for flag -html: -json goes there, want another file`},
 		{[]string{"-quiet=perhaps"}, `invalid boolean value "perhaps" for -quiet: want true or false`},
 		{[]string{"-fast"}, `flag provided but not defined: -fast, want one of those that bench -h lists`},
 		{[]string{"-rounds"}, `flag needs an argument: -rounds`},
@@ -182,22 +188,118 @@ func TestARunIsRecordedWhole(t *testing.T) {
 	}
 }
 
+// serversOf lists the running programs that the benchmark has built in a folder.
+func serversOf(t *testing.T, dir string) (pids []string) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/exe")
+	require.NoError(t, err)
+	for _, link := range all {
+		if exe, err := os.Readlink(link); err == nil && strings.HasPrefix(exe, dir) && strings.Contains(exe, "target") {
+			pids = append(pids, filepath.Dir(link))
+		}
+	}
+	return pids
+}
+
+// busy says that a server has used some CPU time, hundredths of a second: it is being asked.
+func busy(proc string) bool {
+	text, _ := os.ReadFile(filepath.Join(proc, "stat"))
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 13 {
+		return false
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return user+system >= 10
+}
+
+// crowded says that a server has many connections.
+func crowded(proc string) bool {
+	files, _ := os.ReadDir(filepath.Join(proc, "fd"))
+	return len(files) > 100
+}
+
+// started starts a benchmark whose temporary files are in dir, and returns when its server is at work.
+func started(t *testing.T, dir string, works func(proc string) bool, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("processes are looked for in /proc")
+	}
+	cmd = exec.CommandContext(t.Context(), program, args...)
+	cmd.Dir, cmd.Env = "..", append(os.Environ(), "TMPDIR="+dir)
+	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool { return slices.ContainsFunc(serversOf(t, dir), works) }, time.Minute, time.Millisecond, "no server works")
+	return cmd, stdout, stderr
+}
+
+// An interrupted run ends long before its round would, shows what there is, and leaves nothing behind. The signal may
+// come twice, as that of timeout(1) does.
+func TestInterrupted(t *testing.T) {
+	for _, name := range []string{"echo", "broadcast", "churn", "idle", "udp", "slow", "half-close", "emfile"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			works, warmup := busy, "0s"
+			if name == "idle" {
+				works, warmup = crowded, "1h"
+			}
+			cmd, stdout, stderr := started(t, dir, works, "-servers", "reactor", "-scenarios", name, "-conns", "101", "-warmup", warmup, "-duration", "1h")
+			for range 2 {
+				require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+			}
+			assert.Error(t, cmd.Wait())
+			assert.Equal(t, exitFailed, cmd.ProcessState.ExitCode())
+			assert.Equal(t, "bench: interrupted\n", stderr.String())
+			assert.Contains(t, stdout.String(), name+": 101 connections")
+			assert.Empty(t, serversOf(t, dir))
+			left, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			assert.Empty(t, left)
+		})
+	}
+}
+
+// A benchmark that is killed cannot stop its server; the system does.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cmd, _, _ := started(t, dir, busy, "-servers", "reactor", "-scenarios", "echo", "-conns", "6", "-duration", "1h")
+	require.NoError(t, cmd.Process.Kill())
+	assert.Error(t, cmd.Wait())
+	assert.Eventually(t, func() bool { return len(serversOf(t, dir)) == 0 }, time.Minute, time.Millisecond)
+}
+
 // If a server that flips a bit passed, so would anything.
 func TestALiarIsFoundOut(t *testing.T) {
 	t.Parallel()
-	run, stdout, exit := measured(t, "-rounds", "1", "-servers", "reactor,liar", "-scenarios", "echo")
+	run, stdout, exit := measured(t, "-rounds", "1", "-servers", "reactor,liar", "-scenarios", "all")
 	assert.Equal(t, exitFailed, exit)
 	assert.Contains(t, stdout, "WARN  answers")
-	assert.Zero(t, run.Results[0].Rounds[0].Mismatches)
-	assert.Positive(t, run.Results[1].Rounds[0].Mismatches)
+	require.NotEmpty(t, run.Results)
+	for _, r := range run.Results {
+		name := r.Scenario + "/" + r.Server
+		require.Len(t, r.Rounds, 1, name)
+		round := r.Rounds[0]
+		if r.Server == "liar" {
+			assert.Positive(t, round.Mismatches, name)
+			assert.NotEqual(t, new(true), r.Survived, name)
+			continue
+		}
+		assert.Zero(t, round.Mismatches+round.Errors, "%s: %v", name, round.Failures)
+		if r.Scenario != "slow" { // where a second is too late, which a busy machine may take
+			assert.NotEqual(t, new(false), r.Survived, name)
+		}
+	}
 }
 
 func TestWhatAServerCannotDoIsSaidAndNotZero(t *testing.T) {
 	t.Parallel()
-	run, stdout, exit := measured(t, "-rounds", "1", "-servers", "goroutine,liar", "-scenarios", "push", "-quiet")
+	run, stdout, exit := measured(t, "-rounds", "1", "-servers", "goroutine,gnet-batch", "-scenarios", "push", "-quiet")
 	assert.Zero(t, exit)
 	assert.Empty(t, run.Results[1].Rounds)
-	assert.NotEmpty(t, run.Results[1].Reason)
+	assert.Equal(t, "is gnet in everything but frames and fixed", run.Results[1].Reason)
 	for _, c := range run.Comparisons {
 		assert.Nil(t, c.Ratio)
 	}
@@ -223,6 +325,38 @@ func TestExit(t *testing.T) {
 	} {
 		assert.Equal(t, c.failed, failed(&record.Run{Results: []record.Result{c.result}}), name)
 	}
+}
+
+// What servers that are not this project's do not survive is their score, and no reason to doubt the run.
+func TestChecksCountWhatCounts(t *testing.T) {
+	yes, no := true, false
+	for want, c := range map[string]struct {
+		result record.Result
+		ok     bool
+	}{
+		"every byte of every answer was right":                                 {record.Result{Server: "reactor", Survived: &yes, Rounds: []record.Round{{}}}, true},
+		"every byte of every answer was right, but for what 1 did not survive": {record.Result{Server: "gnet", Survived: &no, Rounds: []record.Round{{Errors: 3}}}, true},
+		"slow/reactor: 0 wrong, 3 missing (late)":                              {record.Result{Scenario: "slow", Server: "reactor", Survived: &no, Rounds: []record.Round{{Errors: 3, Failures: []string{"late"}}}}, false},
+		"echo/gnet: 2 wrong, 0 missing (x)":                                    {record.Result{Scenario: "echo", Server: "gnet", Rounds: []record.Round{{Mismatches: 2, Failures: []string{"x"}}}}, false},
+	} {
+		assert.Equal(t, record.Check{Name: "answers", OK: c.ok, Text: want}, errorCheck([]record.Result{c.result}))
+	}
+	busy := 0.99
+	large := record.Result{Scenario: "large", Server: "gnet", Rounds: []record.Round{{GeneratorBusy: &busy}}}
+	assert.Contains(t, generatorCheck([]record.Result{large, large}).Text, "with large/gnet it may be", "both cases are one")
+}
+
+func TestWithoutGoNothingIsBuilt(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(program)
+	cmd.Dir, cmd.Env = "..", []string{"PATH=" + dir, "TMPDIR=" + dir}
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	assert.Equal(t, exitFailed, cmd.ProcessState.ExitCode())
+	assert.Equal(t, "bench: building ./bench/target in .: it takes the go command: exec: \"go\": executable file not found in $PATH\n", string(out))
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }
 
 // The order of the servers is drawn from the seed, so that a run can be repeated, and differs from round to round.

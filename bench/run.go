@@ -119,10 +119,14 @@ func rounds(ctx context.Context, cfg *config, built *process.Programs, contests 
 	}
 	progress := report.NewProgress(os.Stderr, total, cfg.quiet)
 	defer progress.Clear()
+	var before time.Duration
 	for i := range cfg.rounds {
-		if cfg.firstLook && time.Since(start)-apart > firstLookTime {
+		// A round takes as long as the one before, or a little more. One there is in any case.
+		now := time.Since(start) - apart
+		if cfg.firstLook && i > 0 && now+(now-before)*5/4 > firstLookTime {
 			return cfg.rounds - i, nil
 		}
+		before = now
 		for _, c := range contests {
 			if i >= c.scenario.Rounds(cfg.rounds) {
 				continue
@@ -165,10 +169,14 @@ func (c *contest) try(ctx context.Context, cfg *config, built *process.Programs,
 	return nil
 }
 
-// failed says whether an answer was wrong or missing. In survival scenarios others than the reactor may fail.
+// counts says whether what goes wrong is a failure of the run. In survival scenarios others than the reactor may fail:
+// that is their score.
+func counts(r *record.Result) bool { return r.Survived == nil || r.Server == firstServer }
+
+// failed says whether an answer was wrong or missing.
 func failed(r *record.Run) bool {
 	for _, result := range r.Results {
-		if result.Survived != nil && result.Server != firstServer {
+		if !counts(&result) {
 			continue
 		}
 		if result.Survived != nil && !*result.Survived {

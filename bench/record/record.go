@@ -5,6 +5,7 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -146,6 +147,9 @@ func Read(rd io.Reader) (*Run, error) {
 	r := new(Run)
 	if err := json.NewDecoder(rd).Decode(r); err != nil {
 		return nil, fmt.Errorf("record: not the results of a run: %w", err)
+	}
+	if len(r.Results) == 0 {
+		return nil, errors.New("record: not the results of a run: it has none")
 	}
 	return r, nil
 }

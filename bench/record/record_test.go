@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,8 +63,10 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 }
 
 func TestOtherFilesAreRefused(t *testing.T) {
-	_, err := record.Read(bytes.NewReader([]byte("goos: linux\n")))
-	assert.ErrorContains(t, err, "not the results of a run")
+	for _, text := range []string{"", "goos: linux\n", "[]", "{}"} {
+		_, err := record.Read(strings.NewReader(text))
+		assert.ErrorContains(t, err, "not the results of a run", text)
+	}
 }
 
 func TestMetricsAreNamedAsInJSON(t *testing.T) {

@@ -100,12 +100,12 @@ func (v *view) First() string { return v.cases[0].results[0].Server }
 
 // A caseTable is all figures of a case.
 type caseTable struct {
-	Title   string
-	Sweep   bool
-	Rounds  int
-	Header  []string
-	Rows    [][]string
-	Reasons []string
+	Title  string
+	Sweep  bool
+	Rounds int
+	Header []string
+	Rows   [][]string
+	Notes  []string
 }
 
 // Tables are all figures.
@@ -113,7 +113,7 @@ func (v *view) Tables() (tables []caseTable) {
 	for i := range v.cases {
 		m := &v.cases[i]
 		g := m.grid()
-		tables = append(tables, caseTable{m.title(), m.sweep, rounds(m.results), g[0], g[1:], m.reasons()})
+		tables = append(tables, caseTable{m.title(), m.sweep, rounds(m.results), g[0], g[1:], m.notes()})
 	}
 	return tables
 }
@@ -162,6 +162,12 @@ func (v *view) Rigs() (list []rigView) {
 		list = append(list, r)
 	}
 	return list
+}
+
+// Latest is the rig of the newest run.
+func (v *view) Latest() rigView {
+	rigs := v.Rigs()
+	return rigs[len(rigs)-1]
 }
 
 // Warnings is how many checks warn.

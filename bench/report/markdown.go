@@ -61,10 +61,10 @@ func Markdown(folder string, runs ...*record.Run) (text string, charts map[strin
 	m.line("Medians over the rounds. first/this is the figure of `%s` divided by this server's within each round: the median, and where it lies at 95 %%; %s where it cannot be told from 1.", v.First(), undecided)
 	for _, t := range v.Tables() {
 		m.line("### %s", t.Title)
-		m.line("%d rounds.", t.Rounds)
+		m.line("%d %s.", t.Rounds, plural(t.Rounds, "round"))
 		m.table(toRight, append([][]string{t.Header}, t.Rows...))
-		for _, reason := range t.Reasons {
-			m.line("%s", escape(reason))
+		for _, note := range t.Notes {
+			m.line("%s", escape(note))
 		}
 	}
 	m.line("## Rig and checks")

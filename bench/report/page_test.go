@@ -55,6 +55,27 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// A server that was put to no survival scenario has no row of dashes.
+func TestSurvivalIsOfThoseWhoWerePutToIt(t *testing.T) {
+	run := sampleRun(1, 1)
+	for i := range run.Results {
+		if r := &run.Results[i]; r.Server == "golf" {
+			r.Survived = nil
+		}
+	}
+	text, _, err := report.Markdown("charts", run)
+	require.NoError(t, err)
+	table, _, _ := strings.Cut(text[strings.Index(text, "## Who survives"):], "## Side")
+	assert.Contains(t, table, "| foxtrot |")
+	assert.NotContains(t, table, "golf")
+}
+
+// The page begins with the date and the machine of the newest run, whose figures stand in it.
+func TestPageIsOfTheNewestRun(t *testing.T) {
+	html := page(t, sampleRun(3, 1), sampleRun(2, 1), sampleRun(1, 1))
+	assert.Regexp(t, `<p class="soft">2026-01-03 `, html)
+}
+
 func TestPageOfLittle(t *testing.T) {
 	require.EqualError(t, report.HTML(new(bytes.Buffer)), "there are no results to report")
 	lonely := &record.Run{Results: []record.Result{{Scenario: "echo", Server: "reactor", Conns: 1, Size: 1, Depth: 1, Reason: "it did not start"}}}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -56,6 +57,30 @@ slow: 1 connection, 1.00 MiB, 2 in flight, 1 round
   gnet: it grew
 
 `, b.String())
+}
+
+// Who reads that gnet takes ten times as long has to read that it need not.
+func TestTableSaysWhatGnetsUsersDo(t *testing.T) {
+	const note = "  gnet: a write for each answer, as in its examples; -servers gnet-batch has one for all answers to a read\n"
+	servers := []record.Result{
+		{Server: "reactor", Rounds: rounds(1, 1, 1)}, {Server: "gnet", Rounds: rounds(1, 1, 1)}, {Server: "gnet-batch", Rounds: rounds(1, 1, 1)},
+	}
+	for _, c := range []struct {
+		scenario       string
+		depth, servers int
+		want           bool
+	}{
+		{"frames", 16, 2, true}, {"frames", 16, 3, false}, {"frames", 1, 2, false}, {"echo", 16, 2, false}, {"frames", 16, 1, false},
+	} {
+		run := &record.Run{}
+		for _, r := range servers[:c.servers] {
+			r.Scenario, r.Depth = c.scenario, c.depth
+			run.Results = append(run.Results, r)
+		}
+		var b bytes.Buffer
+		require.NoError(t, report.Table(&b, run))
+		assert.Equal(t, c.want, strings.Contains(b.String(), note), "%v", c)
+	}
 }
 
 func TestRatio(t *testing.T) {

@@ -98,12 +98,27 @@ const cores = "cores"
 func table(b *strings.Builder, run *record.Run, results []record.Result) {
 	fmt.Fprintf(b, "%s, %d %s\n", CaseTitle(&results[0]), rounds(results), plural(rounds(results), "round"))
 	align(b, grid(run, results))
-	for i := range results {
-		if results[i].Reason != "" {
-			fmt.Fprintf(b, "  %s: %s\n", results[i].Server, results[i].Reason)
-		}
+	for _, note := range notes(results) {
+		fmt.Fprintf(b, "  %s\n", note)
 	}
 	b.WriteByte('\n')
+}
+
+// notes says why servers have no figures or failed, and what a reader would otherwise hold against one of them.
+func notes(results []record.Result) (list []string) {
+	named := func(name string) bool {
+		return slices.ContainsFunc(results, func(r record.Result) bool { return r.Server == name && len(r.Rounds) > 0 })
+	}
+	for i := range results {
+		r := &results[i]
+		if r.Reason != "" {
+			list = append(list, r.Server+": "+r.Reason)
+		}
+		if r.Server == "gnet" && r.Scenario == "frames" && r.Depth > 1 && !named("gnet-batch") {
+			list = append(list, "gnet: a write for each answer, as in its examples; -servers gnet-batch has one for all answers to a read")
+		}
+	}
+	return list
 }
 
 // grid is the table of a case: a header, and a row for each server.

@@ -19,7 +19,7 @@ import (
 // A view is what the page and the document show of some runs: the same tables and charts.
 type view struct {
 	Runs    []*record.Run // the oldest first
-	Servers []string      // in the order of their appearance, which is that of their colours
+	Servers []string      // in the order of the newest run, then of those before; it is that of their colours
 	cases   []measured    // of each case, as last measured
 }
 
@@ -33,13 +33,15 @@ type measured struct {
 func newView(runs []*record.Run) *view {
 	v := &view{Runs: slices.Clone(runs)}
 	slices.SortStableFunc(v.Runs, func(a, b *record.Run) int { return a.Rig.Time.Compare(b.Rig.Time) })
+	for _, run := range slices.Backward(v.Runs) {
+		for i := range run.Results {
+			if server := run.Results[i].Server; !slices.Contains(v.Servers, server) {
+				v.Servers = append(v.Servers, server)
+			}
+		}
+	}
 	for _, run := range v.Runs {
 		for _, m := range casesOf(run) {
-			for i := range m.results {
-				if !slices.Contains(v.Servers, m.results[i].Server) {
-					v.Servers = append(v.Servers, m.results[i].Server)
-				}
-			}
 			same := func(old measured) bool { return sameCase(&old.results[0], &m.results[0]) }
 			if i := slices.IndexFunc(v.cases, same); i >= 0 {
 				v.cases[i] = m
@@ -74,15 +76,8 @@ func (m *measured) survival() bool {
 // grid is the case's table, its header and a row for each server.
 func (m *measured) grid() [][]string { return grid(m.run, m.results) }
 
-// reasons says why servers have no figures.
-func (m *measured) reasons() (list []string) {
-	for _, r := range m.results {
-		if r.Reason != "" {
-			list = append(list, r.Server+": "+r.Reason)
-		}
-	}
-	return list
-}
+// notes is what there is to say about the table.
+func (m *measured) notes() []string { return notes(m.results) }
 
 // color is the place of a server's colour.
 func (v *view) color(server string) int { return slices.Index(v.Servers, server) }
@@ -252,7 +247,7 @@ type verdict struct {
 	Reason string
 }
 
-// A survivalTable has a column for each scenario and a row for each server.
+// A survivalTable has a column for each scenario and a row for each server that was put to any.
 type survivalTable struct {
 	Scenarios []string
 	Rows      []survivalRow
@@ -286,6 +281,9 @@ func (v *view) Survival() *survivalTable {
 	if len(t.Scenarios) == 0 {
 		return nil
 	}
+	t.Rows = slices.DeleteFunc(t.Rows, func(r survivalRow) bool {
+		return !slices.ContainsFunc(r.Verdicts, func(v verdict) bool { return v.Text != unknown })
+	})
 	return t
 }
 
