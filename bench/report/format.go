@@ -87,7 +87,11 @@ func Ratio(c *record.Comparison) string {
 func significant(v float64) string {
 	digits := 0
 	if v > 0 {
-		digits = max(0, 2-int(math.Floor(math.Log10(v))))
+		digits = 2 - int(math.Floor(math.Log10(v)))
+		if p := math.Pow10(digits); math.Round(v*p) >= 1000 { // 99.97 is 100
+			digits--
+		}
+		digits = max(0, digits)
 	}
 	return strconv.FormatFloat(v, 'f', min(digits, 2), 64)
 }

@@ -97,6 +97,7 @@ func TestRatio(t *testing.T) {
 func TestFigures(t *testing.T) {
 	for want, got := range map[string]string{
 		"999 ns": report.Duration(999), "1.23 µs": report.Duration(1234), "12.3 ms": report.Duration(12.34e6), "1.50 s": report.Duration(1.5e9),
+		"100 ns": report.Duration(99.97), "10.0 µs": report.Duration(9996), "9.99 ms": report.Duration(9.994e6), "0.10": report.Count(0.0996),
 		"512 B": report.Bytes(512), "7825 B": report.Bytes(7825), "79.5 KiB": report.Bytes(81408), "64.0 MiB": report.Bytes(64 << 20),
 		"950": report.Count(950), "12.3k": report.Count(12345), "2.01M": report.Count(2.01e6),
 	} {
