@@ -23,7 +23,11 @@ func Markdown(folder string, runs ...*record.Run) (text string, charts map[strin
 	m.line("# Benchmarks")
 	m.line("<!-- Generated from the recorded runs by `go run ./bench report -markdown`. Do not edit. -->")
 	if n := v.Warnings(); n > 0 {
-		m.line("**%d of the checks that the benchmark makes of itself warn; see [rig and checks](#rig-and-checks).**", n)
+		warn := "warn"
+		if n == 1 {
+			warn = "warns"
+		}
+		m.line("**%d of the checks that the benchmark makes of itself %s; see [rig and checks](#rig-and-checks).**", n, warn)
 	}
 	if tiles := v.Tiles(); len(tiles) > 0 {
 		m.line("CPU time of `%s` for each message, divided by that of each other server; below 1 it takes less. %s.", v.First(), v.Headline())

@@ -44,7 +44,7 @@ func TestPage(t *testing.T) {
 	assert.NotContains(t, html, "<invented>", "what is recorded is not markup")
 	assert.Contains(t, html, "Sample CPU &lt;invented&gt;")
 	assert.Contains(t, html, `<td class="v-NO"><b>fails</b><small>memory grew by 791 MiB in 2.0 s</small></td>`)
-	assert.Contains(t, html, "1 of the checks that the benchmark makes of itself warn")
+	assert.Contains(t, html, "1 of the checks that the benchmark makes of itself warns.")
 
 	// Nothing comes from elsewhere.
 	for _, reference := range regexp.MustCompile(`(src|href|url)\s*[=(]\s*["']?([^"' >)]+)`).FindAllStringSubmatch(html, -1) {
