@@ -5,8 +5,9 @@ package codec
 
 import "encoding/binary"
 
-// A BatchDecoder is a [Decoder] that finds many frames for little more than the cost of one: for a program whose
-// buffer holds hundreds of short frames. [Fixed] and [LengthField] are BatchDecoders; [DecodeBatch] takes any Decoder.
+// A BatchDecoder is a [Decoder] that finds many frames with one call, each for less than a call of Decode costs: for a
+// program whose buffer holds hundreds of short frames. Those of [LengthField] cost the least where many in a row have one
+// length. [Fixed] and [LengthField] make BatchDecoders; [DecodeBatch] takes any Decoder.
 type BatchDecoder interface {
 	Decoder
 	// DecodeBatch decodes from the start of src until payloads is full, no further frame is found, or an error. It
