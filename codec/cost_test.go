@@ -4,6 +4,7 @@
 package codec_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,12 +55,16 @@ func TestNothingIsAllocated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			wire, err := c.AppendFrame(nil, payload)
 			require.NoError(t, err)
+			batch, payloads := bytes.Repeat(wire, 8), make([][]byte, 8)
 			require.Zero(t, testing.AllocsPerRun(100, func() {
 				_, n, _, err := c.Decode(wire, 0)
 				if n != len(wire) || err != nil {
 					panic("not a frame")
 				}
 				_, _, _, _ = c.Decode(wire[:1], 0)
+				if _, n, _, err := codec.DecodeBatch(c, payloads, batch, 0); n != len(batch) || err != nil {
+					panic("not the batch")
+				}
 				if wire, err = c.AppendFrame(wire[:0], payload); err != nil {
 					panic(err)
 				}

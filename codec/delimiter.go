@@ -118,7 +118,12 @@ func newDelimiter(o DelimiterOptions) (Codec, error) {
 }
 
 func (d *delimiter) Decode(src []byte, seen int) (payload []byte, n, need int, err error) {
-	start, end := d.find(src[:min(len(src), d.limit)], seen)
+	var start, end int
+	if within := src[:min(len(src), d.limit)]; !d.only {
+		start, end = d.find(within, seen)
+	} else if i := bytes.IndexByte(within[seen:], d.last); i >= 0 { // what find does, without its loop
+		start, end = seen+i, seen+i+1
+	}
 	switch {
 	case end == 0:
 		return d.unfinished(src)
@@ -144,9 +149,6 @@ func (d *delimiter) find(src []byte, seen int) (start, end int) {
 			break
 		}
 		end += i + 1
-		if d.only {
-			return end - 1, end
-		}
 		for _, delim := range d.list { // its first byte is compared first: most candidates fail there
 			if start = end - len(delim); start >= 0 && src[start] == delim[0] && string(src[start:end]) == delim {
 				return start, end

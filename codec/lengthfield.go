@@ -213,10 +213,15 @@ func (c *lengthField) load(src []byte) uint64 {
 		copy(b[:], field)
 		field = b[:]
 	}
+	return c.length(binary.LittleEndian.Uint64(field))
+}
+
+// length returns the length in a field that was loaded with what follows it, eight bytes in all, little-endian.
+func (c *lengthField) length(field uint64) uint64 {
 	if c.little {
-		return binary.LittleEndian.Uint64(field) << (c.shift & 63) >> (c.shift & 63)
+		return field << (c.shift & 63) >> (c.shift & 63)
 	}
-	return binary.BigEndian.Uint64(field) >> (c.shift & 63)
+	return bits.ReverseBytes64(field) >> (c.shift & 63)
 }
 
 // store writes the length into a header.

@@ -150,7 +150,8 @@ func TestLengthFieldAgainstModel(t *testing.T) {
 		o := drawLengthField(t)
 		var wire []byte
 		for range rapid.IntRange(0, 5).Draw(t, "frames") {
-			wire = append(wire, drawFrame(t, o)...)
+			alike := rapid.IntRange(1, 4).Draw(t, "alike") // which a batch decodes in another way
+			wire = append(wire, bytes.Repeat(drawFrame(t, o), alike)...)
 		}
 		wire = append(wire, bytesOf(0, 30).Draw(t, "rest")...)
 

@@ -4,6 +4,7 @@
 package codec_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -106,5 +107,25 @@ func TestParseRefuses(t *testing.T) {
 		c, err := codec.Parse(spec)
 		require.EqualError(t, err, want, spec)
 		require.Nil(t, c, spec)
+	}
+}
+
+// A max of 0 in a spec is one: only frames without content pass.
+func TestParseMaxOfZero(t *testing.T) {
+	for _, spec := range []string{
+		"varint:max=0", "line:max=0", "netstring:max=0", "delim:hex=0a,max=0", "delim:hex=0a+3b,max=0", "delim:hex=0d0a+0a,max=0",
+	} {
+		c, err := codec.Parse(spec)
+		require.NoError(t, err)
+		wire, err := c.AppendFrame(nil, nil)
+		require.NoError(t, err)
+		want := outcome{frames: [][]byte{{}, {}}}
+		require.Equal(t, want, requireSplitInvariant(t, c, slices.Concat(wire, wire), [][]byte{wire, wire}, true), spec)
+
+		_, err = c.AppendFrame(nil, []byte("1"))
+		require.Equal(t, &codec.TooLongError{Length: 1, Max: 0}, err, spec)
+		var tooLong *codec.TooLongError // in netstrings the length "1", else the first byte of a payload
+		_, _, _, err = c.Decode([]byte("1"), 0)
+		require.ErrorAs(t, err, &tooLong, spec)
 	}
 }

@@ -55,8 +55,11 @@ func (r *Reader) ReadFrame() ([]byte, error) {
 				r.next, r.seen, r.need = r.next+n, 0, 0
 				return payload, nil
 			}
-			r.seen, r.need, r.err = len(in), need, err
-		} else if err := r.fill(); err != nil {
+			if r.seen, r.need, r.err = len(in), need, err; err != nil {
+				break
+			}
+		}
+		if err := r.fill(); err != nil { // also where need is none: nothing is decoded twice
 			return nil, err
 		}
 	}

@@ -254,6 +254,15 @@ func TestReaderDecodesOnce(t *testing.T) {
 	}
 }
 
+// A decoder that asks for no more than there is gets more before it is asked again.
+func TestReaderOfDecoderWithoutNeed(t *testing.T) {
+	for _, source := range sources {
+		dec := needless{codec.LengthPrefix(2, 0)}
+		got := readAll(codec.NewReader(source.open([]byte("\x00\x03abc\x00")), dec))
+		require.Equal(t, outcome{frames: [][]byte{[]byte("abc")}, err: &codec.TruncatedError{Have: 1}}, got, source.name)
+	}
+}
+
 // once is a decoder that is called as its contract has it.
 type once struct {
 	codec.Decoder
@@ -440,6 +449,14 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // decoderOnly hides what a codec has besides Decode.
 type decoderOnly struct{ codec.Decoder }
+
+// needless does not tell what its decoder needs.
+type needless struct{ codec.Decoder }
+
+func (n needless) Decode(src []byte, seen int) (payload []byte, size, need int, err error) {
+	payload, size, _, err = n.Decoder.Decode(src, seen)
+	return payload, size, 0, err
+}
 
 // wrongMax understates what its decoder needs.
 type wrongMax struct{ codec.Decoder }

@@ -18,7 +18,8 @@ import (
 // A Reader cuts what one stream connection receives into frames.
 //
 // Frames are decoded in gnet's own buffer. Only an unfinished one is copied, to a pooled buffer that grows as its bytes
-// arrive, up to the decoder's limit; between two frames a connection has none. The connection's context is not touched.
+// arrive, up to the decoder's limit and what comes behind the frame at once; between two frames a connection has none.
+// The connection's context is not touched.
 //
 // A Reader belongs to the event loop of its connection: it is for the callbacks of that connection only. It takes from
 // the connection all that has arrived, so nothing else should.
@@ -95,7 +96,7 @@ func (r *Reader) frames(yield func([]byte, error) bool) {
 		payload, n, need, err := r.dec.Decode(in, r.seen)
 		if n == 0 {
 			r.seen, r.need, r.err = len(in), need, err
-			continue
+			break
 		}
 		in, r.seen, r.need = in[n:], 0, 0
 		more := yield(payload, nil)

@@ -147,6 +147,30 @@ func TestReaderSetDecoderWhileWaiting(t *testing.T) {
 	require.Equal(t, []string{"\x05abc"}, got)
 }
 
+// A decoder that asks for no more than there is gets more before it is asked again.
+func TestReaderOfDecoderWithoutNeed(t *testing.T) {
+	c := &fakeConn{}
+	r := gnetcodec.NewReader(c, needless{codec.LengthPrefix(1, 0)})
+	var got []string
+	for _, read := range []string{"\x02", "a", "b\x01"} {
+		c.arrive([]byte(read))
+		for payload, err := range r.Frames() {
+			require.NoError(t, err)
+			got = append(got, string(payload))
+		}
+	}
+	require.Equal(t, []string{"ab"}, got)
+	require.Equal(t, &codec.TruncatedError{Have: 1}, r.End(io.EOF))
+}
+
+// needless does not tell what its decoder needs.
+type needless struct{ codec.Decoder }
+
+func (n needless) Decode(src []byte, seen int) (payload []byte, size, need int, err error) {
+	payload, size, _, err = n.Decoder.Decode(src, seen)
+	return payload, size, 0, err
+}
+
 // What gnet has closed is left alone.
 func TestReaderClosedInTheLoop(t *testing.T) {
 	c := &fakeConn{}
