@@ -33,9 +33,10 @@ type TraceOptions struct {
 	// not keep e. FilterTuple makes one.
 	Filter func(e *TraceEvent) bool
 
-	// Burst, if not 0, is how many events each loop records until Trace.Refill is called: past it the loop records nothing
-	// and pays for nothing, so that who watches a busy reactor can bound what that costs. 0 means no bound; at most
-	// 16777216.
+	// Burst, if not 0, is how many events each loop records until Trace.Refill is called, so that who watches a busy reactor
+	// can bound what that costs. Past it the loop records only what lasts, which is TraceAccept, TraceRefuse, TraceStopped,
+	// TraceResumed, TraceEOF, TraceShut and TraceClose, Burst of them at most, and pays for nothing else. 0 means no bound;
+	// at most 16777216.
 	Burst int
 }
 
@@ -72,7 +73,7 @@ const (
 	TraceEOF                         // the peer has shut down its writing half
 	TraceShut                        // the writing half was shut down
 	TraceDatagrams                   // span: N datagrams were received together, of at most Of; not their handling
-	TraceGap                         // span: nothing was recorded, for the Burst of the trace was used up
+	TraceGap                         // span: the Burst of the trace was used up, so only what lasts was recorded
 
 	traceKinds
 )
@@ -239,14 +240,15 @@ type traceRing struct {
 	next   uint64       // number of the next event
 	burst  int          // 0 for no bound
 	left   int          // of burst
-	spent  int64        // since when nothing is left and the loop does not record, 0 while it does
-	asked  bool         // the loop is to record again
+	spent  int64        // since when the loop records only what lasts, or not even that; 0 while it records all
+	asked  bool         // the loop is to record all again
 }
 
 // readBatch is how many events are copied while the loop may have to wait.
 const readBatch = 128
 
-// add records e, unless it began before the trace. It returns false if that was the last of a burst.
+// add records e, unless it began before the trace. It returns false if that was the last of a burst, of all events or
+// then of those that last.
 func (g *traceRing) add(e *TraceEvent, at int64) bool {
 	if e.At = time.Duration(at - g.zero); e.At < 0 || g.filter != nil && !g.filter(e) {
 		return true
@@ -260,7 +262,9 @@ func (g *traceRing) add(e *TraceEvent, at int64) bool {
 	if g.left--; g.burst == 0 || g.left > 0 {
 		return true
 	}
-	g.spent = stopwatch()
+	if g.spent == 0 {
+		g.spent, g.left = stopwatch(), g.burst
+	}
 	return false
 }
 
@@ -313,6 +317,14 @@ func (l *loop) mark() int64 {
 	return stopwatch()
 }
 
+// markLasting is mark for what lasts.
+func (l *loop) markLasting() int64 {
+	if l.rings == nil && l.lasting == nil {
+		return 0
+	}
+	return stopwatch()
+}
+
 // span traces what began at the mark and ends now; c may be nil.
 func (l *loop) span(kind TraceKind, c *Conn, mark int64, n, of int) {
 	if mark != 0 {
@@ -323,6 +335,13 @@ func (l *loop) span(kind TraceKind, c *Conn, mark int64, n, of int) {
 // note traces what concerns c.
 func (c *Conn) note(kind TraceKind, n, of int) {
 	if c.loop.rings != nil {
+		c.loop.traceNow(kind, c, n, of)
+	}
+}
+
+// noteLasting is note for what lasts.
+func (c *Conn) noteLasting(kind TraceKind, n, of int) {
+	if c.loop.rings != nil || c.loop.lasting != nil {
 		c.loop.traceNow(kind, c, n, of)
 	}
 }
@@ -339,11 +358,27 @@ func (l *loop) trace(kind TraceKind, c *Conn, n, of int, at, duration int64) {
 	if c != nil {
 		e.Conn, e.Tuple = c.id, c.tuple
 	}
-	for _, g := range slices.Backward(l.rings) {
-		if !g.add(e, at) {
+	for _, g := range slices.Backward(l.lasting) {
+		if lasts(kind) && !g.add(e, at) {
 			l.forget(g)
 		}
 	}
+	for _, g := range slices.Backward(l.rings) {
+		if !g.add(e, at) {
+			l.forget(g)
+			l.lasting = append(l.lasting, g)
+		}
+	}
+}
+
+// lasts says whether events of the kind are recorded beyond a burst: who does not see them has a wrong idea of a
+// connection for long after.
+func lasts(k TraceKind) bool {
+	switch k {
+	case TraceAccept, TraceRefuse, TraceStopped, TraceResumed, TraceEOF, TraceShut, TraceClose:
+		return true
+	}
+	return false
 }
 
 // record has events go to g.
@@ -352,7 +387,7 @@ func (l *loop) record(g *traceRing) {
 	l.observed = true
 }
 
-// resume has events go to g again, and tells of the time in which they did not.
+// resume has all events go to g again, and tells of the time in which they did not.
 func (l *loop) resume(g *traceRing) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -362,15 +397,22 @@ func (l *loop) resume(g *traceRing) {
 	at, now := time.Duration(g.spent-g.zero), time.Duration(stopwatch()-g.zero)
 	g.put(&TraceEvent{Loop: l.index, Kind: TraceGap, At: at, Duration: max(now-at, 1)})
 	g.spent, g.asked = 0, false
+	l.forget(g)
 	l.record(g)
 }
 
 // forget has none go there any more.
 func (l *loop) forget(g *traceRing) {
-	if l.rings = slices.DeleteFunc(l.rings, func(r *traceRing) bool { return r == g }); len(l.rings) == 0 {
-		l.rings = nil
-	}
+	l.rings, l.lasting = without(l.rings, g), without(l.lasting, g)
 	l.observed = l.observes()
+}
+
+// without returns nil if nothing is left, for that is what is asked all the time.
+func without(rings []*traceRing, g *traceRing) []*traceRing {
+	if rings = slices.DeleteFunc(rings, func(r *traceRing) bool { return r == g }); len(rings) == 0 {
+		return nil
+	}
+	return rings
 }
 
 // onEachLoop runs fn on each loop, as soon as it can, and waits for that as Trace says. It returns false if all loops

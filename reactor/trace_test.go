@@ -292,11 +292,13 @@ func TestTraceFromAnywhere(t *testing.T) {
 	trace.Stop()
 }
 
-// A loop records a burst of events, then none until it is allowed more, and tells what it left out.
+// A loop records a burst of events, then only what lasts until it is allowed more, and tells what it left out.
 func TestTraceBurst(t *testing.T) {
 	const burst = 10
-	s := transport{"tcp", 1}.serve(t, shared(reactor.DataFunc(echo)), nil)
+	accept, refs := accepted(reactor.DataFunc(echo))
+	s := transport{"tcp", 1}.serve(t, accept, nil)
 	cl := s.dial()
+	ref := receive(t, refs)
 	all, bounded := s.tracing(reactor.TraceOptions{}), s.tracing(reactor.TraceOptions{Burst: burst})
 	rd := bounded.Reader()
 	for range 20 {
@@ -309,13 +311,19 @@ func TestTraceBurst(t *testing.T) {
 	last := slices.MaxFunc(events, func(a, b reactor.TraceEvent) int { return cmp.Compare(a.Seq, b.Seq) })
 	whole, _ := all.Events()
 	require.Greater(t, len(whole), 60, "another trace goes on")
+	for range burst {
+		do(t, ref, func(c *reactor.Conn) { c.Pause(); c.Resume() })
+	}
+	events, lost = rd.Next()
+	require.Equal(t, slices.Repeat([]reactor.TraceKind{reactor.TraceStopped, reactor.TraceResumed}, burst/2), kinds(events))
+	require.Zero(t, lost)
 
 	bounded.Refill()
 	bounded.Refill() // again is the same
 	events = awaitEvent(t, rd, reactor.TraceGap)
 	gap := events[slices.Index(kinds(events), reactor.TraceGap)]
 	require.GreaterOrEqual(t, gap.At, last.At+last.Duration)
-	require.Equal(t, last.Seq+1, gap.Seq)
+	require.Equal(t, last.Seq+burst+1, gap.Seq)
 	require.NotZero(t, gap.Duration)
 	cl.send("world")
 	cl.expect("world")

@@ -58,7 +58,7 @@ func (e *TraceEvent) String() string {
 	case TraceDatagrams:
 		return fmt.Sprintf("received %d datagrams of at most %d", e.N, e.Of)
 	case TraceGap:
-		return "not recorded, for the burst was used up"
+		return "only what lasts was recorded, for the burst was used up"
 	}
 	return e.Kind.String()
 }

@@ -189,6 +189,9 @@ func (f *flags) config(given *reactor.Inheritance) (*config, error) {
 	if cfg.endpoints == nil {
 		cfg.endpoints = cfg.service.defaultEndpoints()
 	}
+	if cfg.demo > 0 && !slices.ContainsFunc(cfg.endpoints, func(e endpoint) bool { return e.kind() != "udp" }) {
+		return nil, fmt.Errorf("-demo %v has nothing to connect to, want a listener on tcp or unix", cfg.demo)
+	}
 	cfg.story = filepath.Ext(f.trace) == ".txt"
 	if given.FromPredecessor() { // who may not have finished the files yet
 		f.profile, f.trace = successors(f.profile), successors(f.trace)

@@ -36,7 +36,7 @@ type (
 
 	conn struct {
 		ID     uint64 `json:"id,string"`
-		Loop   int    `json:"loop"`
+		Loop   int    `json:"loop"` // that which accepted it, if no other has had to do with it
 		Local  string `json:"local"` // "" for unix sockets, as Remote
 		Remote string `json:"remote"`
 	}
@@ -96,11 +96,15 @@ func (f *feed) hello(start time.Time) []byte {
 
 func newMessage(now time.Duration, events []reactor.TraceEvent, lost uint64) *message {
 	m := &message{Now: now, Lost: lost}
-	named := map[uint64]bool{0: true}
+	place := map[uint64]int{} // of a connection in Conns
 	for i := range events {
 		e := &events[i]
-		if !named[e.Conn] {
-			named[e.Conn] = true
+		if at, named := place[e.Conn]; named {
+			if e.Kind != reactor.TraceAccept { // which may be another loop's
+				m.Conns[at].Loop = e.Loop
+			}
+		} else if e.Conn != 0 {
+			place[e.Conn] = len(m.Conns)
 			m.Conns = append(m.Conns, newConn(e.Conn, e.Loop, e.Tuple))
 		}
 		m.Events = append(m.Events, event{
