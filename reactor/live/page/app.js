@@ -242,7 +242,7 @@ byID("speed").addEventListener("change", (e) => {
 
 const keys = {
   " ": pause, ArrowRight: () => step(1), ArrowLeft: () => step(-1), ArrowDown: () => neighbour(1), ArrowUp: () => neighbour(-1),
-  "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), l: live, L: live, "/": () => byID("filter").focus(),
+  "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), l: live, L: live,
   "?": () => byID("keys").showModal(), Escape: () => choose(""),
 };
 
@@ -258,6 +258,11 @@ document.addEventListener("keydown", (e) => {
   if (!act) return;
   e.preventDefault();
   act();
+});
+
+// The filter is gone to when the key comes up, or its character would be the first that is typed there.
+document.addEventListener("keyup", (e) => {
+  if (e.key === "/" && !e.target.matches("input")) byID("filter").focus();
 });
 
 document.querySelector(".scroller").addEventListener("wheel", (e) => {

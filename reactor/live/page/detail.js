@@ -56,9 +56,10 @@ export class Detail {
     const c = model.conns.get(view.chosen);
     const events = c ? c.events : model.events;
     const end = after(events, view.at);
-    const now = `${view.chosen} ${end} ${events[0]?.at} ${events[end - 1]?.at} ${view.step?.at} ${view.off.size} ${c && model.role(c)} ${this.root.clientWidth}`;
-    if (now === this.shown) return;
+    const now = `${view.chosen} ${end} ${events[0]?.at} ${events[end - 1]?.at} ${view.off.size} ${c && model.role(c)} ${this.root.clientWidth}`;
+    if (now === this.shown && view.step === this.step) return;
     this.shown = now;
+    this.step = view.step;
     this.root.querySelector("#who").replaceChildren(...(c ? this.who(c) : this.nobody()));
     const bytes = this.root.querySelector("#bytes");
     bytes.hidden = !c;

@@ -142,7 +142,7 @@ export class Lanes {
   stateName(c) {
     if (c.closed !== null && c.closed <= this.view.at) return "closed";
     const last = stops(c).at(-1);
-    return last && last.from <= this.view.at && last.to > this.view.at ? "stopped" : "open";
+    return last && last.from <= this.view.at && last.to > this.view.at ? "not read" : "open";
   }
 
   // look decides which rows there are: connections of which something is shown, or that are open, the busiest first if
@@ -209,7 +209,8 @@ export class Lanes {
     label.dataset.state = state;
     label.dataset.role = role;
     label.ariaSelected = String(chosen);
-    label.querySelector(".role").textContent = state === "open" ? role : `${role}, ${state === "stopped" ? "not read" : state}`;
+    label.ariaLabel = `${label.title}, ${role}, ${state}`;
+    label.querySelector(".role").textContent = state === "open" ? role : `${role}, ${state}`;
   }
 
   draw(now) {
@@ -468,6 +469,7 @@ function nameSocket(label, s) {
   label.replaceChildren();
   nameAddress(label, s.network + " ", s.address);
   part(label, "role", s.packets ? "datagrams" : `passive, ${number(s.accepts)} accepted`);
+  label.ariaLabel = `${s.network} ${s.address}, ${label.lastChild.textContent}`;
   label.title = s.packets ? "a socket for datagrams" : "a passive socket: it listens, and accepting makes active ones";
 }
 
