@@ -176,7 +176,9 @@ func TestKeyboard(t *testing.T) {
 	for _, c := range []client{first, second} {
 		p.until("both are there", `document.querySelector(%q)`, c.row)
 	}
-	chosen := func() string { return value[string](p, `document.querySelector('[aria-selected="true"]')?.title ?? ""`) }
+	chosen := func() string {
+		return value[string](p, `document.querySelector('[aria-selected="true"]')?.title ?? ""`)
+	}
 	p.press(kb.ArrowDown)
 	p.until("one is chosen", `document.querySelector('[aria-selected="true"]')`)
 	one := chosen()

@@ -6,9 +6,12 @@
 package demo
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +24,8 @@ const (
 	greeting = "what a long way to send a word"
 	much     = 12 << 20 // more than the kernel takes in for a client that does not read
 	piece    = 60 << 10 // as a frame with a 2-byte length can be
+
+	noProgress = 200 * time.Millisecond // after which a server that takes nothing has stopped reading
 )
 
 // Run has one client of each kind connect to a stream server, again and again, until ctx is done and all have ended.
@@ -135,27 +140,37 @@ func (c *client) halfClose() {
 	c.wait(6)
 }
 
-// hoard asks for much and reads it late and slowly: output waits, and the server stops reading.
+// hoard asks for much and reads nothing until the server takes no more of it: output waits there, and its reading stops.
+// Then it reads, slowly.
 func (c *client) hoard() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetReadBuffer(piece)
 	}
-	frame := c.frame(make([]byte, piece))
-	go func() {
-		for range much / piece {
-			if _, err := c.Write(frame); err != nil || !pause(c.ctx, c.step/8) {
-				return
+	read := make(chan struct{})
+	stuck := sync.OnceFunc(func() {
+		go func() {
+			defer close(read)
+			for n := int64(1); n > 0 && c.wait(1); {
+				n, _ = io.CopyN(io.Discard, c.Conn, 8*piece)
 			}
-		}
-		if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite()
-		}
-	}()
-	for patience := 24; c.wait(patience); patience = 1 {
-		if n, err := io.CopyN(io.Discard, c.Conn, 8*piece); err != nil || n == 0 {
-			return
+		}()
+	})
+	for rest := bytes.Repeat(c.frame(make([]byte, piece)), much/piece); len(rest) > 0; {
+		_ = c.SetWriteDeadline(time.Now().Add(max(8*c.step, noProgress)))
+		n, err := c.Write(rest[:min(piece, len(rest))])
+		rest = rest[n:]
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			stuck()
+		case err != nil || !pause(c.ctx, c.step/8):
+			rest = nil
 		}
 	}
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	stuck()
+	<-read
 }
 
 // quit goes in the middle of a frame, without a word.
