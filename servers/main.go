@@ -11,7 +11,7 @@
 //
 // Reading order of the files: main.go (the program's life), services.go (what it can serve; each service is a package
 // below this folder, for use on any reactor), flags.go, listen.go, handover.go (how a successor takes over),
-// observe.go, top.go, log.go.
+// observe.go (what shows it at work; package demo has something to show), top.go, log.go.
 package main
 
 import (

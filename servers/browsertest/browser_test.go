@@ -52,7 +52,8 @@ func testMain(m *testing.M) int {
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	defer stop()
 	var leave context.CancelFunc
-	browser, leave = chromedp.NewContext(allocator)
+	// What fails is returned as well; what is only said is of events that this chromedp has not heard of.
+	browser, leave = chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {}))
 	defer leave()
 	if err := chromedp.Run(browser); err != nil {
 		fmt.Fprintln(os.Stderr, "chromium does not start:", err)

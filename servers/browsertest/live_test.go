@@ -83,18 +83,18 @@ func TestBytesGatherIntoFrames(t *testing.T) {
 	c.send(frame[0])
 	p.until("it is there", `document.querySelector(%q)`, c.row)
 	p.choose(c)
-	p.says(".says", `^1 bytes came in 1 reads; of the next frame 1 bytes are there, 2 are needed`)
+	p.says(".says", `^1 byte came in 1 read; there of the next frame: 1, needed to go on: 2\.`)
 	for i := 1; i < len(frame)-1; i++ {
 		c.send(frame[i])
-		p.says(".says", fmt.Sprintf(`^%d bytes came in %d reads; of the next frame %d bytes are there`, i+1, i+1, i+1))
+		p.says(".says", fmt.Sprintf(`^%d bytes came in %d reads; there of the next frame: %d,`, i+1, i+1, i+1))
 	}
-	p.says(".says", "7 are needed")
+	p.says(".says", "needed to go on: 7")
 	require.Equal(t, 6, value[int](p, `document.querySelectorAll(".strip .read").length`))
 	require.Equal(t, "partial frame: 6 bytes, 7 needed", value[string](p, `document.querySelector(".strip .partial").textContent`))
 	require.Zero(t, value[int](p, `document.querySelectorAll(".strip .frame").length`))
 
 	c.send('o', 0, 1, '!', 0)
-	p.says(".says", `^11 bytes came in 7 reads; 2 frames are whole; of the next frame 1 bytes are there`)
+	p.says(".says", `^11 bytes came in 7 reads; whole: 2 frames; there of the next frame: 1,`)
 	require.Equal(t, []string{"frame of 7 bytes, payload 5", "frame of 3 bytes, payload 1"},
 		value[[]string](p, `[...document.querySelectorAll(".strip .frame")].map((f) => f.textContent)`))
 	p.says("#story", `handler took a frame of 7 bytes, payload 5`)
@@ -141,7 +141,7 @@ func TestStepping(t *testing.T) {
 	c.send('k')
 	_, err := io.ReadFull(c, make([]byte, 6)) // the server has answered
 	require.NoError(t, err)
-	require.Equal(t, "3 bytes came in 1 reads; of the next frame 3 bytes are there, 4 are needed to go on.", value[string](p, `document.querySelector(".says").innerText`))
+	require.Equal(t, "3 bytes came in 1 read; there of the next frame: 3, needed to go on: 4.", value[string](p, `document.querySelector(".says").innerText`))
 
 	var seen []string
 	eventually(t, "the last byte is gone through", func() bool { // its events arrive when they do
@@ -155,9 +155,9 @@ func TestStepping(t *testing.T) {
 	for i, kind := range []string{"reported readable", "read 1 bytes", "handler took a frame of 4 bytes", "wrote 6 of 6 bytes"} {
 		require.Contains(t, seen[i], kind)
 	}
-	p.says(".says", `^4 bytes came in 2 reads; 1 frames are whole`)
+	p.says(".says", `^4 bytes came in 2 reads; whole: 1 frame\.`)
 	p.do(chromedp.Click("#back", chromedp.ByID), chromedp.Click("#back", chromedp.ByID))
-	p.says(".says", `^4 bytes came in 2 reads; of the next frame 4 bytes are there`)
+	p.says(".says", `^4 bytes came in 2 reads; there of the next frame: 4,`)
 	p.do(chromedp.Click("#live", chromedp.ByID))
 	p.says("#status", "^live")
 
@@ -247,7 +247,7 @@ func TestMarks(t *testing.T) {
 	})()`, c.row)
 	require.True(t, found, "no mark says that 4 bytes were read")
 	p.says("#story", `^[\d.]+\s+read 4 bytes`)
-	p.says(".says", `^4 bytes came in 1 reads`)
+	p.says(".says", `^4 bytes came in 1 read\.`)
 
 	p.do(chromedp.Click("#live", chromedp.ByID))
 	p.says("#story", "wrote 6")
@@ -267,7 +267,7 @@ func TestServerReplaced(t *testing.T) {
 	c.send('h', 'i')
 	p.until("what is new is shown", `document.querySelector(%q)`, c.row)
 	p.choose(c)
-	p.says(".says", `^2 bytes came in 1 reads; 1 pieces were consumed`)
+	p.says(".says", `^2 bytes came in 1 read; consumed: 1 piece\.`)
 }
 
 // On every screen the page fits, can be read, and shows something; the demo has it full of what can happen.

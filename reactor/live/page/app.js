@@ -4,7 +4,7 @@
 // The page: it keeps the time that is looked at, and hands keys and buttons on.
 import { watch } from "./feed.js";
 import { after, Model, marks } from "./model.js";
-import { drawMark, duration, Lanes, number, readColors } from "./lanes.js";
+import { drawMark, duration, Lanes, many, number, readColors } from "./lanes.js";
 import { Detail } from "./detail.js";
 
 const delay = 150e6; // nanoseconds by which live time is behind, so that what is drawn has arrived
@@ -169,11 +169,11 @@ function neighbour(by) {
 function status() {
   const s = byID("status");
   const behind = Math.max(0, serverNow() - view.at);
-  let state = "live", text = `live, ${number(model.loops.reduce((n, l) => n + (l.stats?.conns ?? 0), 0))} connections`;
+  let state = "live", text = `live, ${many(model.loops.reduce((n, l) => n + (l.stats?.conns ?? 0), 0), "connection")}`;
   if (!connected) [state, text] = ["lost", "the server does not answer"];
   else if (view.playing) [state, text] = ["behind", `playing, ${duration(behind)} behind`];
   else if (!view.live) [state, text] = ["paused", `paused, ${(view.at / 1e9).toFixed(6)} s`];
-  if (connected && missed) text += `, ${missed} messages missed`;
+  if (connected && missed) text += `, ${many(missed, "message")} missed`;
   if (s.textContent !== text) s.textContent = text;
   s.dataset.state = state;
   // Only changes of the state are announced, not each tick of the clock.

@@ -4,7 +4,7 @@
 // The detail of one connection at one moment: its four names, its bytes as they gather into frames, what it holds, and
 // its story.
 import { after, stateOf } from "./model.js";
-import { duration, number } from "./lanes.js";
+import { duration, many, number } from "./lanes.js";
 
 const maxLines = 60; // of the story
 const maxFrames = 6; // that are drawn before what has not been consumed
@@ -175,8 +175,8 @@ export class Detail {
 
 // says tells the state in words.
 function says(s) {
-  const parts = [`${number(s.received)} bytes came in ${s.reads.length} reads`];
-  if (s.frames.length) parts.push(`${s.frames.length} ${s.frames.at(-1).decoded ? "frames are whole" : "pieces were consumed"}`);
-  if (s.partial) parts.push(`of the next frame ${s.partial.have} bytes are there, ${s.partial.need} are needed to go on`);
+  const parts = [`${many(s.received, "byte")} came in ${many(s.reads.length, "read")}`];
+  if (s.frames.length) parts.push(s.frames.at(-1).decoded ? `whole: ${many(s.frames.length, "frame")}` : `consumed: ${many(s.frames.length, "piece")}`);
+  if (s.partial) parts.push(`there of the next frame: ${s.partial.have}, needed to go on: ${s.partial.need}`);
   return parts.join("; ") + ".";
 }

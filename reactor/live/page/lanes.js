@@ -101,6 +101,11 @@ export function number(n) {
   return n < 10000 ? String(Math.round(n)) : n < 1e6 ? (n / 1e3).toFixed(n < 1e5 ? 1 : 0) + " k" : (n / 1e6).toFixed(1) + " M";
 }
 
+// many writes a number of things.
+export function many(n, thing) {
+  return `${number(n)} ${thing}${n === 1 ? "" : "s"}`;
+}
+
 // duration writes nanoseconds in the unit that fits.
 export function duration(ns) {
   if (ns >= 1e9) return (ns / 1e9).toPrecision(3) + " s";
@@ -479,7 +484,7 @@ function nameLoop(label, i, l, shown) {
   label.setAttribute("role", "presentation");
   const s = l.stats;
   const busy = l.busy === null ? "" : `${Math.round(l.busy * 100)} % busy`;
-  const text = s?.stuck ? "does not answer: a handler holds it" : [s ? `${number(s.conns)} connections` : "", busy].filter(Boolean).join(", ");
+  const text = s?.stuck ? "does not answer: a handler holds it" : [s ? many(s.conns, "connection") : "", busy].filter(Boolean).join(", ");
   if (label.dataset.text === text) return;
   label.dataset.text = text;
   label.replaceChildren();

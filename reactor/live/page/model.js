@@ -219,6 +219,7 @@ export function stateOf(c, at) {
       case "refuse":
         s.closed = true;
         s.reason = e.text;
+        s.unsent = e.of;
         break;
     }
   }
