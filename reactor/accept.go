@@ -111,7 +111,7 @@ func (a *acceptor) accept(n int) bool {
 			}
 			return false
 		}
-		mark := a.loop.mark()
+		mark := a.loop.markLasting()
 		fd, tuple, full, err := a.acceptOnePlace()
 		a.counts.count(full, err)
 		refused := err == 0 && !full && !limits.enter(tuple.Remote.Addr())

@@ -162,7 +162,7 @@ func (c *Conn) Resume() {
 	if c.flags&fPaused != 0 {
 		c.flags &^= fPaused
 		c.expectAgain()
-		c.note(TraceResumed, int(StopPaused), 0)
+		c.noteLasting(TraceResumed, int(StopPaused), 0)
 		c.continueLater()
 	}
 }

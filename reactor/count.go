@@ -67,7 +67,7 @@ func (c *Conn) countWrite(n, offered int, errno unix.Errno) {
 // stops counts a reason for which delivery stops.
 func (c *Conn) stops(n *uint64, why StopReason) {
 	*n++
-	c.note(TraceStopped, int(why), c.Unsent())
+	c.noteLasting(TraceStopped, int(why), c.Unsent())
 }
 
 // countClose counts what the handler's Close is about to get.

@@ -151,7 +151,7 @@ func (c *Conn) redeliver() {
 func (c *Conn) peerEnded() {
 	c.flags = c.flags&^fReadable | fEOF
 	c.loop.counts.Ends++
-	c.note(TraceEOF, len(c.unconsumed()), 0)
+	c.noteLasting(TraceEOF, len(c.unconsumed()), 0)
 	if c.flags&fCloseRead != 0 {
 		return
 	}

@@ -129,7 +129,7 @@ func (c *Conn) unblock() bool {
 	}
 	c.flags &^= fBlocked
 	c.expectAgain()
-	c.note(TraceResumed, int(StopHighWater), 0)
+	c.noteLasting(TraceResumed, int(StopHighWater), 0)
 	c.handler.Writable(c)
 	return true
 }
@@ -320,7 +320,7 @@ func (c *Conn) enter() {
 
 // refuse closes a connection that has no handler.
 func (c *Conn) refuse() {
-	c.note(TraceRefuse, 0, 0)
+	c.noteLasting(TraceRefuse, 0, 0)
 	c.loop.gather = c.loop.gather[:0]
 	c.dropOutput()
 	c.cancelContext()
@@ -332,7 +332,7 @@ func (c *Conn) refuse() {
 func (c *Conn) shutWrite() {
 	if c.flags&fShut == 0 {
 		c.flags |= fShut
-		c.note(TraceShut, 0, 0)
+		c.noteLasting(TraceShut, 0, 0)
 		shutdownWriting(int(c.fd))
 	}
 }
@@ -364,7 +364,7 @@ func (c *Conn) end(cause error) {
 	defer c.leave(linger) // after the handler's Close, so that no more than MaxConns handlers live at a time
 	h := c.handler
 	c.handler = nil
-	reason, mark := c.countClose(cause, unsent), c.loop.mark()
+	reason, mark := c.countClose(cause, unsent), c.loop.markLasting()
 	h.Close(c, cause)
 	c.loop.span(TraceClose, c, mark, int(reason), int(unsent))
 	if edgeTriggered && linger {

@@ -71,6 +71,7 @@ type loop struct {
 	counts    loopCounts
 	observed  bool         // events go through dispatchTimed
 	rings     []*traceRing // of the traces that record
+	lasting   []*traceRing // of those that record only what lasts
 	tracing   TraceEvent   // that is being recorded
 	timed     timedEvent
 

@@ -98,7 +98,7 @@ func (l *loop) unpark() {
 	for _, c := range l.parked {
 		c.flags &^= fParked
 		c.expectAgain()
-		c.note(TraceResumed, int(StopPressure), 0)
+		c.noteLasting(TraceResumed, int(StopPressure), 0)
 		c.later()
 	}
 	clear(l.parked)

@@ -32,6 +32,14 @@ func (r Ref) Tuple() FourTuple {
 	return r.c.tuple
 }
 
+// Loop returns the number of the connection's loop, as in Stats, also when the connection is gone; -1 for the zero value.
+func (r Ref) Loop() int {
+	if r.c == nil {
+		return -1
+	}
+	return r.c.loop.index
+}
+
 // Write queues a copy of p for the connection. A nil error means queued, not delivered: should the connection end
 // first, its handler's Close is told by *UnsentError. The count is len(p) or 0. It fails with ErrOverflow at
 // MaxOutput, ErrMailboxFull, or net.ErrClosed. To a Session or a socket of DialPacket p is one datagram, possibly

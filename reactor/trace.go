@@ -32,6 +32,12 @@ type TraceOptions struct {
 	// Filter says which events are kept; nil means all. It runs on the loops, for each event, and must be quick; it must
 	// not keep e. FilterTuple makes one.
 	Filter func(e *TraceEvent) bool
+
+	// Burst, if not 0, is how many events each loop records until Trace.Refill is called, so that who watches a busy reactor
+	// can bound what that costs. Past it the loop records only what lasts, which is TraceAccept, TraceRefuse, TraceStopped,
+	// TraceResumed, TraceEOF, TraceShut and TraceClose, Burst of them at most, and pays for nothing else. 0 means no bound;
+	// at most 16777216.
+	Burst int
 }
 
 // FilterTuple keeps the events of one connection.
@@ -67,13 +73,14 @@ const (
 	TraceEOF                         // the peer has shut down its writing half
 	TraceShut                        // the writing half was shut down
 	TraceDatagrams                   // span: N datagrams were received together, of at most Of; not their handling
+	TraceGap                         // span: the Burst of the trace was used up, so only what lasts was recorded
 
 	traceKinds
 )
 
 var traceKindNames = [traceKinds]string{
 	"ready", "turn", "socket", "task", "timer", "accept", "open", "data", "frame", "close", "refuse", "read", "read again",
-	"partial frame", "write", "write again", "interest", "stopped", "resumed", "eof", "shut", "datagrams",
+	"partial frame", "write", "write again", "interest", "stopped", "resumed", "eof", "shut", "datagrams", "gap",
 }
 
 // String returns a name of lower-case words.
@@ -142,6 +149,9 @@ func (r *Reactor) Trace(o TraceOptions) (*Trace, error) {
 	if o.Events < 0 || o.Events > maxTraceEvents {
 		return nil, fmt.Errorf("reactor: Events is %d, must be 0 to %d", o.Events, maxTraceEvents)
 	}
+	if o.Burst < 0 || o.Burst > maxTraceEvents {
+		return nil, fmt.Errorf("reactor: Burst is %d, must be 0 to %d", o.Burst, maxTraceEvents)
+	}
 	if r.traces.Add(1) > maxTraces {
 		r.traces.Add(-1)
 		return nil, fmt.Errorf("reactor: %d traces record already", maxTraces)
@@ -149,12 +159,11 @@ func (r *Reactor) Trace(o TraceOptions) (*Trace, error) {
 	t := &Trace{r: r, start: time.Now()}
 	zero := stopwatch()
 	for range r.loops {
-		t.rings = append(t.rings, &traceRing{zero: zero, filter: o.Filter, limit: cmp.Or(o.Events, DefaultTraceEvents)})
+		t.rings = append(t.rings, &traceRing{
+			zero: zero, filter: o.Filter, limit: cmp.Or(o.Events, DefaultTraceEvents), burst: o.Burst, left: o.Burst,
+		})
 	}
-	if !r.onEachLoop(func(l *loop) {
-		l.rings = append(l.rings, t.rings[l.index])
-		l.observed = true
-	}) {
+	if !r.onEachLoop(func(l *loop) { l.record(t.rings[l.index]) }) {
 		t.Stop()
 		return nil, net.ErrClosed
 	}
@@ -175,14 +184,19 @@ func (t *Trace) Stop() {
 			g.limit = 0
 			g.mu.Unlock()
 		}
-		t.r.onEachLoop(func(l *loop) {
-			if l.rings = slices.DeleteFunc(l.rings, func(g *traceRing) bool { return g == t.rings[l.index] }); len(l.rings) == 0 {
-				l.rings = nil
-			}
-			l.observed = l.observes()
-		})
+		t.r.onEachLoop(func(l *loop) { l.forget(t.rings[l.index]) })
 		t.r.traces.Add(-1)
 	})
+}
+
+// Refill allows each loop another Burst of events. A loop that had used its own up records again as soon as it can, which
+// Refill does not wait for, and tells the time between as a TraceGap.
+func (t *Trace) Refill() {
+	for i, g := range t.rings {
+		if l := t.r.loops[i]; g.refill() {
+			_ = l.postLoop(func() { l.resume(g) }) // or the loop has ended
+		}
+	}
 }
 
 // Events returns all that is kept, by time, a span before what lies within it, and how many older ones are lost.
@@ -224,28 +238,54 @@ type traceRing struct {
 	events []TraceEvent // grows to limit, then event n is at n modulo limit
 	limit  int          // 0 once stopped
 	next   uint64       // number of the next event
+	burst  int          // 0 for no bound
+	left   int          // of burst
+	spent  int64        // since when the loop records only what lasts, or not even that; 0 while it records all
+	asked  bool         // the loop is to record all again
 }
 
 // readBatch is how many events are copied while the loop may have to wait.
 const readBatch = 128
 
-// add records e, unless it began before the trace.
-func (g *traceRing) add(e *TraceEvent, at int64) {
+// add records e, unless it began before the trace. It returns false if that was the last of a burst, of all events or
+// then of those that last.
+func (g *traceRing) add(e *TraceEvent, at int64) bool {
 	if e.At = time.Duration(at - g.zero); e.At < 0 || g.filter != nil && !g.filter(e) {
-		return
+		return true
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.limit == 0 {
+		return true
+	}
+	g.put(e)
+	if g.left--; g.burst == 0 || g.left > 0 {
+		return true
+	}
+	if g.spent == 0 {
+		g.spent, g.left = stopwatch(), g.burst
+	}
+	return false
+}
+
+func (g *traceRing) put(e *TraceEvent) {
 	e.Seq = g.next
-	switch {
-	case g.limit == 0:
-		return
-	case len(g.events) < g.limit:
+	if len(g.events) < g.limit {
 		g.events = append(g.events, *e)
-	default:
+	} else {
 		g.events[e.Seq%uint64(g.limit)] = *e
 	}
 	g.next++
+}
+
+// refill says whether the loop has to be asked to record again.
+func (g *traceRing) refill() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.left = g.burst
+	ask := g.spent != 0 && !g.asked && g.limit > 0
+	g.asked = g.asked || ask
+	return ask
 }
 
 // read appends the events from *from on to dst and moves it past them; lost is how many are gone.
@@ -277,6 +317,14 @@ func (l *loop) mark() int64 {
 	return stopwatch()
 }
 
+// markLasting is mark for what lasts.
+func (l *loop) markLasting() int64 {
+	if l.rings == nil && l.lasting == nil {
+		return 0
+	}
+	return stopwatch()
+}
+
 // span traces what began at the mark and ends now; c may be nil.
 func (l *loop) span(kind TraceKind, c *Conn, mark int64, n, of int) {
 	if mark != 0 {
@@ -287,6 +335,13 @@ func (l *loop) span(kind TraceKind, c *Conn, mark int64, n, of int) {
 // note traces what concerns c.
 func (c *Conn) note(kind TraceKind, n, of int) {
 	if c.loop.rings != nil {
+		c.loop.traceNow(kind, c, n, of)
+	}
+}
+
+// noteLasting is note for what lasts.
+func (c *Conn) noteLasting(kind TraceKind, n, of int) {
+	if c.loop.rings != nil || c.loop.lasting != nil {
 		c.loop.traceNow(kind, c, n, of)
 	}
 }
@@ -303,9 +358,61 @@ func (l *loop) trace(kind TraceKind, c *Conn, n, of int, at, duration int64) {
 	if c != nil {
 		e.Conn, e.Tuple = c.id, c.tuple
 	}
-	for _, g := range l.rings {
-		g.add(e, at)
+	for _, g := range slices.Backward(l.lasting) {
+		if lasts(kind) && !g.add(e, at) {
+			l.forget(g)
+		}
 	}
+	for _, g := range slices.Backward(l.rings) {
+		if !g.add(e, at) {
+			l.forget(g)
+			l.lasting = append(l.lasting, g)
+		}
+	}
+}
+
+// lasts says whether events of the kind are recorded beyond a burst: who does not see them has a wrong idea of a
+// connection for long after.
+func lasts(k TraceKind) bool {
+	switch k {
+	case TraceAccept, TraceRefuse, TraceStopped, TraceResumed, TraceEOF, TraceShut, TraceClose:
+		return true
+	}
+	return false
+}
+
+// record has events go to g.
+func (l *loop) record(g *traceRing) {
+	l.rings = append(l.rings, g)
+	l.observed = true
+}
+
+// resume has all events go to g again, and tells of the time in which they did not.
+func (l *loop) resume(g *traceRing) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.limit == 0 {
+		return // stopped meanwhile
+	}
+	at, now := time.Duration(g.spent-g.zero), time.Duration(stopwatch()-g.zero)
+	g.put(&TraceEvent{Loop: l.index, Kind: TraceGap, At: at, Duration: max(now-at, 1)})
+	g.spent, g.asked = 0, false
+	l.forget(g)
+	l.record(g)
+}
+
+// forget has none go there any more.
+func (l *loop) forget(g *traceRing) {
+	l.rings, l.lasting = without(l.rings, g), without(l.lasting, g)
+	l.observed = l.observes()
+}
+
+// without returns nil if nothing is left, for that is what is asked all the time.
+func without(rings []*traceRing, g *traceRing) []*traceRing {
+	if rings = slices.DeleteFunc(rings, func(r *traceRing) bool { return r == g }); len(rings) == 0 {
+		return nil
+	}
+	return rings
 }
 
 // onEachLoop runs fn on each loop, as soon as it can, and waits for that as Trace says. It returns false if all loops

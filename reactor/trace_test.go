@@ -6,6 +6,7 @@
 package reactor_test
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"testing"
@@ -249,6 +250,8 @@ func TestTraceLimits(t *testing.T) {
 	s := transport{"tcp", 1}.serve(t, shared(reactor.DataFunc(echo)), nil)
 	_, err := s.Trace(reactor.TraceOptions{Events: -1})
 	require.EqualError(t, err, "reactor: Events is -1, must be 0 to 16777216")
+	_, err = s.Trace(reactor.TraceOptions{Burst: 1<<24 + 1})
+	require.EqualError(t, err, "reactor: Burst is 16777217, must be 0 to 16777216")
 	var traces []*reactor.Trace
 	for range 8 {
 		traces = append(traces, s.tracing(reactor.TraceOptions{Events: 1}))
@@ -287,4 +290,54 @@ func TestTraceFromAnywhere(t *testing.T) {
 	cl.send("hello")
 	awaitEvent(t, rd, reactor.TraceRead)
 	trace.Stop()
+}
+
+// A loop records a burst of events, then only what lasts until it is allowed more, and tells what it left out.
+func TestTraceBurst(t *testing.T) {
+	const burst = 10
+	accept, refs := accepted(reactor.DataFunc(echo))
+	s := transport{"tcp", 1}.serve(t, accept, nil)
+	cl := s.dial()
+	ref := receive(t, refs)
+	all, bounded := s.tracing(reactor.TraceOptions{}), s.tracing(reactor.TraceOptions{Burst: burst})
+	rd := bounded.Reader()
+	for range 20 {
+		cl.send("hello")
+		cl.expect("hello")
+	}
+	events, lost := rd.Next()
+	require.Len(t, events, burst)
+	require.Zero(t, lost)
+	last := slices.MaxFunc(events, func(a, b reactor.TraceEvent) int { return cmp.Compare(a.Seq, b.Seq) })
+	whole, _ := all.Events()
+	require.Greater(t, len(whole), 60, "another trace goes on")
+	for range burst {
+		do(t, ref, func(c *reactor.Conn) { c.Pause(); c.Resume() })
+	}
+	events, lost = rd.Next()
+	require.Equal(t, slices.Repeat([]reactor.TraceKind{reactor.TraceStopped, reactor.TraceResumed}, burst/2), kinds(events))
+	require.Zero(t, lost)
+
+	bounded.Refill()
+	bounded.Refill() // again is the same
+	events = awaitEvent(t, rd, reactor.TraceGap)
+	gap := events[slices.Index(kinds(events), reactor.TraceGap)]
+	require.GreaterOrEqual(t, gap.At, last.At+last.Duration)
+	require.Equal(t, last.Seq+burst+1, gap.Seq)
+	require.NotZero(t, gap.Duration)
+	cl.send("world")
+	cl.expect("world")
+	awaitEvent(t, rd, reactor.TraceRead)
+
+	for range 20 { // use it up
+		cl.send("hello")
+		cl.expect("hello")
+	}
+	bounded.Stop()
+	bounded.Refill() // nothing any more
+	before, _ := bounded.Events()
+	cl.send("hello")
+	cl.expect("hello")
+	after, _ := bounded.Events()
+	require.Equal(t, before, after)
 }

@@ -57,6 +57,8 @@ func (e *TraceEvent) String() string {
 		return "writing half shut down"
 	case TraceDatagrams:
 		return fmt.Sprintf("received %d datagrams of at most %d", e.N, e.Of)
+	case TraceGap:
+		return "only what lasts was recorded, for the burst was used up"
 	}
 	return e.Kind.String()
 }

@@ -32,10 +32,12 @@ type config struct {
 	codec     codec.Codec
 	size      int // of a message
 	logLevel  slog.Level
-	profile   *os.File // nil for none
-	metrics   string   // address to serve them on, "" for none
-	trace     *os.File // nil for none
-	story     bool     // as which trace is written
+	profile   *os.File      // nil for none
+	metrics   string        // address to serve them on, "" for none
+	inspect   string        // address to serve the live page on, "" for none
+	demo      time.Duration // between the steps of its clients, 0 for none
+	trace     *os.File      // nil for none
+	story     bool          // as which trace is written
 }
 
 // parse reads the command line, for a process that was given sockets. Its errors are one line; flag.ErrHelp means that
@@ -145,19 +147,10 @@ func newFlags(s *service) *flags {
 		}
 		return f.cfg.logLevel.UnmarshalText([]byte(s))
 	})
-	f.set.Func("metrics", "serve Prometheus metrics at http://`address`/metrics, pprof at /debug/pprof/ and what servers top\n"+
-		"shows at /debug/quartet; :port means 127.0.0.1:port (default none)", func(address string) error {
-		host, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return errors.New("want host:port, or :port for 127.0.0.1:port")
-		}
-		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-			return fmt.Errorf("port %q is not a number from 0 to 65535", port)
-		}
-		f.cfg.metrics = net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)
-		f.cfg.reactor.Measure = true
-		return nil
-	})
+	f.address("metrics", "serve Prometheus metrics at http://`address`/metrics, pprof at /debug/pprof/ and what servers top\n"+
+		"shows at /debug/quartet", &f.cfg.metrics)
+	f.address("inspect", "serve a page at http://`address`/ that shows the event loops at work", &f.cfg.inspect)
+	f.duration("demo", "have clients of its own show on that page what sockets do, a step each `duration`, 0 for none", &f.cfg.demo)
 	f.duration("slow-handler", "log what holds an event loop longer than this `duration`, with its stack, 0 for never", &f.cfg.reactor.SlowHandler)
 	f.set.StringVar(&f.trace, "trace", "", "write the last events of the loops to `file` at the end: a story if it ends in .txt, else\n"+
 		"JSON for ui.perfetto.dev")
@@ -195,6 +188,9 @@ func (f *flags) config(given *reactor.Inheritance) (*config, error) {
 	}
 	if cfg.endpoints == nil {
 		cfg.endpoints = cfg.service.defaultEndpoints()
+	}
+	if cfg.demo > 0 && !slices.ContainsFunc(cfg.endpoints, func(e endpoint) bool { return e.kind() != "udp" }) {
+		return nil, fmt.Errorf("-demo %v has nothing to connect to, want a listener on tcp or unix", cfg.demo)
 	}
 	cfg.story = filepath.Ext(f.trace) == ".txt"
 	if given.FromPredecessor() { // who may not have finished the files yet
@@ -250,6 +246,22 @@ func (f *flags) duration(name, usage string, d *time.Duration) {
 			return errors.New("want a duration of 0 or more, like 300ms or 10s")
 		}
 		*d = v
+		return nil
+	})
+}
+
+// address declares a flag that says where to serve pages to see the loops by.
+func (f *flags) address(name, usage string, address *string) {
+	f.set.Func(name, usage+"; :port means 127.0.0.1:port (default none)", func(s string) error {
+		host, port, err := net.SplitHostPort(s)
+		if err != nil {
+			return errors.New("want host:port, or :port for 127.0.0.1:port")
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return fmt.Errorf("port %q is not a number from 0 to 65535", port)
+		}
+		*address = net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)
+		f.cfg.reactor.Measure = true
 		return nil
 	})
 }

@@ -49,6 +49,9 @@ func TestBadFlags(t *testing.T) {
 		{"echo -log-level loud", []string{"-log-level", `"loud"`, "debug, info, warn or error"}},
 		{"echo -metrics 9100", []string{"-metrics", `"9100"`, "host:port"}},
 		{"echo -metrics :http", []string{"-metrics", `":http"`, "65535"}},
+		{"echo -inspect 8080", []string{"-inspect", `"8080"`, "host:port"}},
+		{"echo -inspect :8080 -demo 1", []string{"-demo", `"1"`, "300ms"}},
+		{"udp-reply -demo 1s", []string{"-demo 1s", "tcp or unix"}},
 		{"echo -slow-handler 100", []string{"-slow-handler", `"100"`, "10s"}},
 		{"echo -trace /no/such/folder/trace", []string{"-trace", "/no/such/folder/trace", "no such file", "want a file that can be written"}},
 		{"top", []string{"top", "0 URLs", "http://127.0.0.1:9100"}},
@@ -101,7 +104,7 @@ func TestHelp(t *testing.T) {
 	require.Zero(t, r.code)
 	for _, name := range []string{
 		"listen", "loops", "reuseport", "backlog", "max-conns", "idle-timeout", "first-byte-timeout", "frame-timeout", "high-water",
-		"low-water", "max-output", "drain-timeout", "codec", "size", "log-level", "cpuprofile", "metrics", "slow-handler", "trace",
+		"low-water", "max-output", "drain-timeout", "codec", "size", "log-level", "cpuprofile", "metrics", "inspect", "demo", "slow-handler", "trace",
 	} {
 		require.Contains(t, r.stdout, "\n  -"+name)
 	}

@@ -11,7 +11,7 @@
 //
 // Reading order of the files: main.go (the program's life), services.go (what it can serve; each service is a package
 // below this folder, for use on any reactor), flags.go, listen.go, handover.go (how a successor takes over),
-// observe.go, top.go, log.go.
+// observe.go (what shows it at work; package demo has something to show), top.go, log.go.
 package main
 
 import (
@@ -27,7 +27,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/reactor"
+	"github.com/quartet-go/quartet/servers/demo"
 )
 
 // What the program's exit says.
@@ -73,7 +75,7 @@ func run(args []string) int {
 	if p.reactor, err = reactor.New(cfg.reactor); err != nil {
 		return complain(exitFailed, err)
 	}
-	if p.observer, err = observe(p.reactor, cfg, p.log, given.FromPredecessor()); err != nil {
+	if p.observers, err = observe(p.reactor, cfg, p.log, given.FromPredecessor()); err != nil {
 		_ = p.reactor.Close()
 		return complain(exitFailed, err)
 	}
@@ -107,7 +109,7 @@ type program struct {
 	log       *slog.Logger
 	reactor   *reactor.Reactor
 	listeners []*reactor.Listener // in the order of cfg.endpoints
-	observer  *observer
+	observers observers
 	signals   <-chan os.Signal // to stop
 	hangups   <-chan os.Signal // to be replaced
 }
@@ -139,6 +141,7 @@ func (p *program) serve() int {
 	ended := make(chan error, 1)
 	go func() { ended <- p.reactor.Serve(ctx) }()
 	p.log.Info("started")
+	p.demonstrate(ctx)
 
 	hangups := p.hangups
 	handing, giveUp := context.WithCancel(ctx)
@@ -160,7 +163,7 @@ func (p *program) serve() int {
 				hangups = p.hangups
 				continue
 			}
-			p.observer.close() // the successor waits for the address
+			p.observers.close() // the successor waits for the address
 			go func() {
 				retire(handing, p.reactor, p.listeners, p.cfg.reactor.DrainTimeout)
 				close(retired)
@@ -189,6 +192,20 @@ func (p *program) serve() int {
 	case <-time.After(closeTime):
 	}
 	return exitFailed
+}
+
+// demonstrate has the clients of -demo use the first stream listener, until ctx is done.
+func (p *program) demonstrate(ctx context.Context) {
+	if p.cfg.demo == 0 {
+		return
+	}
+	enc, _ := p.cfg.codec.(codec.Encoder)
+	for i, lis := range p.listeners {
+		if kind := p.cfg.endpoints[i].kind(); kind != "udp" {
+			go demo.Run(ctx, kind, lis.Addr().String(), enc, p.cfg.demo)
+			return
+		}
+	}
 }
 
 func stopped(log *slog.Logger, err error) int {

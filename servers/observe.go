@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/quartet-go/quartet/reactor/inspect"
+	"github.com/quartet-go/quartet/reactor/live"
 	"github.com/quartet-go/quartet/reactor/metrics"
 	"github.com/quartet-go/quartet/reactor/trace"
 	"github.com/quartet-go/quartet/servers/top"
@@ -47,26 +48,51 @@ const (
 	idleTimeout   = time.Minute
 )
 
-// An observer is what -metrics asks for. nil does nothing.
+// An observer serves what -metrics or -inspect asks for.
 type observer struct {
+	flag    string
 	address string
+	path    string // where it has something to see
 	server  *http.Server
 	log     *slog.Logger
 	over    context.Context // done when it is closed
 	end     context.CancelFunc
 }
 
-// observe serves what -metrics asks for until it is closed, or the program ends. A successor may have to wait for the
-// address, which its predecessor has until the successor serves.
-func observe(r *reactor.Reactor, cfg *config, log *slog.Logger, successor bool) (*observer, error) {
-	if cfg.metrics == "" {
-		return nil, nil
+// observers are those of a program. None do nothing.
+type observers []*observer
+
+// observe serves what -metrics and -inspect ask for until they are closed, or the program ends. A successor may have to
+// wait for the addresses, which its predecessor has until the successor serves.
+func observe(r *reactor.Reactor, cfg *config, log *slog.Logger, successor bool) (list observers, err error) {
+	if cfg.metrics != "" {
+		list = append(list, newObserver("metrics", cfg.metrics, "/metrics", pages(r), log))
 	}
-	o := &observer{address: cfg.metrics, log: log, server: &http.Server{
-		Handler: pages(r), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}}
+	if cfg.inspect != "" {
+		o := newObserver("inspect", cfg.inspect, "/", live.Handler(r), log)
+		o.server.BaseContext = func(net.Listener) context.Context { return o.over } // or who watches would stay
+		list = append(list, o)
+	}
+	for _, o := range list {
+		if err := o.start(successor); err != nil {
+			list.close()
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func newObserver(flag, address, path string, h http.Handler, log *slog.Logger) *observer {
+	o := &observer{flag: flag, address: address, path: path, log: log}
 	o.over, o.end = context.WithCancel(context.Background())
+	o.server = &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	return o
+}
+
+func (o *observer) start(successor bool) error {
 	lis, err := net.Listen("tcp", o.address)
 	switch {
 	case err == nil:
@@ -74,9 +100,9 @@ func observe(r *reactor.Reactor, cfg *config, log *slog.Logger, successor bool) 
 	case successor && errors.Is(err, syscall.EADDRINUSE):
 		go o.await()
 	default:
-		return nil, err
+		return err
 	}
-	return o, nil
+	return nil
 }
 
 // await serves when the predecessor has let go of the address.
@@ -89,7 +115,7 @@ func (o *observer) await() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			o.log.Error("no metrics", "address", o.address, "err", "the predecessor still has the address")
+			o.log.Error("no "+o.flag, "address", o.address, "err", "the predecessor still has the address")
 			return
 		}
 		if lis, err := net.Listen("tcp", o.address); err == nil {
@@ -100,19 +126,18 @@ func (o *observer) await() {
 }
 
 func (o *observer) serve(lis net.Listener) {
-	o.log.Info("metrics", "url", "http://"+lis.Addr().String()+"/metrics")
+	o.log.Info(o.flag, "url", "http://"+lis.Addr().String()+o.path)
 	if err := o.server.Serve(lis); err != http.ErrServerClosed {
-		o.log.Error("metrics", "err", err)
+		o.log.Error(o.flag, "err", err)
 	}
 }
 
-// close gives the address up. Who is being answered is not cut off.
-func (o *observer) close() {
-	if o == nil {
-		return
+// close gives the addresses up. Who watches is sent away; who is being answered is not cut off.
+func (list observers) close() {
+	for _, o := range list {
+		o.end()
+		go func() { _ = o.server.Shutdown(context.Background()) }() // returns an error of closing the socket, at most
 	}
-	o.end()
-	go func() { _ = o.server.Shutdown(context.Background()) }() // returns an error of closing the socket, at most
 }
 
 func pages(r *reactor.Reactor) http.Handler {

@@ -4,6 +4,8 @@
 package main_test
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -11,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -85,6 +88,68 @@ func TestMetricsOfASuccessor(t *testing.T) {
 	stopped = true
 	require.Zero(t, s.exit())
 	eventually(t, func() bool { return strings.Count(s.stderr.String(), "msg=stopped") == 2 }, "both have ended")
+}
+
+var inspectURL = regexp.MustCompile(`msg=inspect .*url=(http://\S+)`)
+
+// watched returns the answer that tells the events of a server started with -inspect.
+func watched(t *testing.T, s *server) *http.Response {
+	t.Helper()
+	s.logs("msg=inspect", "url=")
+	url := inspectURL.FindStringSubmatch(s.stderr.String())[1]
+	require.Regexp(t, `^http://127\.0\.0\.1:\d+/$`, url)
+	require.Contains(t, get(t, url), "<title>Quartet, live</title>")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"events", nil)
+	require.NoError(t, err)
+	answer, err := http.DefaultClient.Do(q)
+	require.NoError(t, err)
+	t.Cleanup(func() { answer.Body.Close() })
+	return answer
+}
+
+// The clients of -demo have done to them what the live page has marks for, again and again, and end with the server.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	for _, listen := range []string{"tcp://127.0.0.1:0", "unix://" + socketPath(t)} {
+		s := start(t, "frames", "-codec", "len:2", "-loops", "1", "-listen", listen, "-inspect", ":0", "-demo", "2ms")
+		events := watched(t, s)
+		missing := []string{`"kind":"partial frame"`, `"kind":"stopped"`, `"kind":"resumed"`, `"kind":"eof"`, "closed: peer", "closed: truncated"}
+		if strings.HasPrefix(listen, "tcp") {
+			missing[5] = "closed: reset" // which unix sockets do not have
+		}
+		lines := bufio.NewScanner(events.Body)
+		lines.Buffer(nil, 16<<20)
+		for len(missing) > 0 {
+			require.True(t, lines.Scan(), "the events end without %q: %v", missing, lines.Err())
+			missing = slices.DeleteFunc(missing, func(what string) bool { return strings.Contains(lines.Text(), what) })
+		}
+		s.stop()
+	}
+}
+
+// Who watches is sent away when a successor takes over, and finds it at the same address.
+func TestInspectOfASuccessor(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := lis.Addr().String()
+	lis.Close()
+	s := start(t, "echo", "-inspect", address, "-drain-timeout", "100ms")
+	events := watched(t, s)
+	held := s.dial() // so that the old one does not end before
+	s.signal(syscall.SIGHUP)
+	_, err = io.Copy(io.Discard, events.Body)
+	require.NoError(t, err, "the events end")
+	eventually(t, func() bool { return strings.Count(s.stderr.String(), "msg=inspect") == 2 }, "the successor has the page")
+	pid, err := strconv.Atoi(handedOver.FindStringSubmatch(s.stderr.String())[1])
+	require.NoError(t, err)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+	require.Contains(t, get(t, "http://"+address+"/"), "<title>Quartet, live</title>")
+	held.Close()
+	require.NoError(t, syscall.Kill(pid, syscall.SIGTERM))
+	require.Zero(t, s.exit())
 }
 
 // A trace is written at the end, as JSON or as a story.

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Quartet Authors
+
+// Package browsertest looks at the live page of servers -inspect in headless Chromium, as somebody would who has real
+// clients, a mouse or only a keyboard, a bright or a dark screen or a phone. It is a module of its own so that nobody
+// else gets to know what it needs, and runs under the tag e2e:
+//
+//	go test -tags e2e ./...
+//
+// Pictures stay with -artifacts.
+package browsertest
