@@ -36,7 +36,7 @@ type (
 
 	conn struct {
 		ID     uint64 `json:"id,string"`
-		Loop   int    `json:"loop"` // that which accepted it, if no other has had to do with it
+		Loop   int    `json:"loop"`  // that which accepted it, if no other has had to do with it
 		Local  string `json:"local"` // "" for unix sockets, as Remote
 		Remote string `json:"remote"`
 	}

@@ -41,7 +41,7 @@ func Run(ctx context.Context, network, address string, enc codec.Encoder, step t
 					continue // it may be full, and is asked again
 				}
 				play(c)
-				c.Close()
+				_ = c.Close()
 			}
 		})
 	}
