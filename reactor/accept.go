@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,8 +41,6 @@ type acceptor struct {
 	draining bool          // Shutdown has begun
 	drained  int           // connections accepted since, at most
 	counts   acceptCounts
-
-	stops, waits, refusals spell
 }
 
 func (a *acceptor) descriptor() int { return a.fd }
@@ -208,7 +207,7 @@ func (l *loop) newConn(from *origin, fd int, tuple FourTuple) *Conn {
 // port in TIME_WAIT, of which who connects too often could have many.
 func (a *acceptor) refuse(fd int, tuple FourTuple) {
 	r := a.loop.r
-	if t := a.loop.clock.now(); a.refusals.begin(t, t) {
+	if t := a.loop.clock.now(); a.listener.refusals.begin(t, t) {
 		r.opts.Logger.Warn("reactor: refusing", "listener", a.listener.String(), "peer", tuple.Remote.Addr().String(), "err", ErrPeerLimit)
 	}
 	resetOnClose(fd)
@@ -224,7 +223,7 @@ func (a *acceptor) stop(cause error) {
 	t := a.loop.clock.now()
 	again := t + int64(a.backoff)
 	a.stopUntil(again)
-	if a.stops.begin(t, again) {
+	if a.listener.stops.begin(t, again) {
 		r.opts.Logger.Warn("reactor: not accepting", "listener", a.listener.String(), "err", cause)
 		a.told = true
 	}
@@ -239,7 +238,7 @@ func (a *acceptor) wait(at int64) {
 	a.limited = true
 	a.stopUntil(at)
 	a.listener.limits.waits.Add(1)
-	if a.waits.begin(a.loop.clock.now(), at) {
+	if a.listener.waits.begin(a.loop.clock.now(), at) {
 		a.loop.r.opts.Logger.Warn("reactor: accepting slowly", "listener", a.listener.String(), "err", ErrAcceptRate)
 	}
 }
@@ -250,14 +249,18 @@ func (a *acceptor) stopUntil(at int64) {
 	a.loop.deadlines.arm(a.loop, at)
 }
 
-// A spell of trouble is told once: what comes within a second of its last is part of it. The value is when that is over.
-type spell int64
+// A spell of trouble is told once, whichever of a listener's sockets meets it: what comes within a second of its last is
+// part of it. The value is when that is over.
+type spell struct{ atomic.Int64 }
 
-// begin notes trouble that lasts until a moment and says whether a spell begins with it.
+// begin notes trouble that lasts until a moment and says whether a spell begins with it. Any goroutine.
 func (s *spell) begin(now, until int64) bool {
-	fresh := now > int64(*s)
-	*s = spell(until + int64(retryLongest))
-	return fresh
+	for {
+		over := s.Load()
+		if s.CompareAndSwap(over, max(over, until+int64(retryLongest))) {
+			return now > over
+		}
+	}
 }
 
 // watch changes what the socket is watched for.

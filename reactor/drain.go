@@ -21,7 +21,8 @@ const stuckAfter = 2 * time.Second
 // served, and it closes; from then on nothing is read. The others finish first: output is sent, held ones are
 // released, half-closed ones are closed by their handlers, paused ones that hold input are resumed. One that stopped in
 // the middle of its input closes with ErrShutdown, for the rest is not read. When ctx is done before them, what is left
-// is aborted with ErrShutdown and Shutdown returns an *AbortedError; connections that only linger do not count.
+// is aborted with ErrShutdown and Shutdown returns an *AbortedError; connections that only linger do not count. Idle
+// ones need no time: they close though ctx is done already.
 //
 // When Shutdown returns, every Close has been called and no goroutine, descriptor or timer is left, unless the error
 // says that a loop is stuck in a handler. Called on a loop it returns ErrOnLoop and does nothing. It may be called
@@ -122,6 +123,11 @@ func (l *loop) drain() {
 
 // abortAll is the loop's part of Close, and of Shutdown when its patience is over.
 func (l *loop) abortAll() {
+	if l.draining && !l.aborting {
+		l.aborting = true
+		_ = l.postLoop(l.abortAll) // a turn later: those whom drain may have told only now close first
+		return
+	}
 	l.draining, l.aborting = true, true
 	for _, s := range l.sources {
 		_ = l.postLoop(s.closeFD) // a task each, as in drain

@@ -215,6 +215,20 @@ func TestLongTroubleIsToldOnce(t *testing.T) {
 	})
 }
 
+// The sockets of one listener have their trouble together: it is told once.
+func TestTroubleOfAListenerIsToldOnce(t *testing.T) {
+	t.Parallel()
+	s := transport{"tcp", 3}.serveWith(t, reactor.Options{MaxConns: 1}, shared(reactor.DataFunc(echo)), &reactor.StreamOptions{ReusePort: true}, timeless)
+	existing := s.dial()
+	existing.send("hello")
+	existing.expect("hello")
+	eventually(t, "all its sockets stop accepting", func() bool {
+		s.dial() // to one of them, as the kernel likes
+		return s.Listener.Stats().AtMaxConns == 3
+	})
+	require.Equal(t, 1, strings.Count(s.Log.String(), "not accepting"), s.Log.String())
+}
+
 // Several listening sockets that are out of descriptors together do not wake each other for ever.
 func TestListenersOutOfDescriptorsTogether(t *testing.T) {
 	t.Parallel()

@@ -30,6 +30,8 @@ type Listener struct {
 	unlink  atomic.Bool    // file is to be removed with the listener
 	grant   PacketGrant    // of datagram sockets
 
+	stops, waits, refusals spell // of accepting
+
 	mu       sync.Mutex // held while a socket is closed, and while Files looks at them
 	sockets  []source
 	loops    []*loop // of each socket

@@ -352,6 +352,29 @@ func TestShutdownAbortsAtTheEndOfItsPatience(t *testing.T) {
 	})
 }
 
+// Who waits for nothing closes in order even if there is no time at all.
+func TestShutdownWithoutTime(t *testing.T) {
+	t.Parallel()
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		w := watch(t, reactor.DataFunc(echo))
+		s := tr.serve(t, w.accept, nil)
+		var clients []client
+		for range 20 {
+			cl := s.dial()
+			cl.send("hello")
+			cl.expect("hello")
+			clients = append(clients, cl)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		require.NoError(t, s.Shutdown(ctx))
+		for _, cl := range clients {
+			cl.expectEOF()
+			require.NoError(t, receive(t, w.ends))
+		}
+	})
+}
+
 // Connections that only linger are not waited for beyond the context, and do not count as aborted.
 func TestShutdownDoesNotCountLingering(t *testing.T) {
 	t.Parallel()
@@ -398,7 +421,10 @@ func TestShutdownNamesAStuckLoop(t *testing.T) {
 		cl := s.dial()
 		ref := receive(t, w.refs)
 		at := -1
-		do(t, ref, func(c *reactor.Conn) { at = c.LoopIndex() })
+		do(t, ref, func(c *reactor.Conn) {
+			at = c.LoopIndex()
+			c.Hold() // or it would close in order, late
+		})
 		release := block(t, ref)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()

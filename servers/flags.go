@@ -55,12 +55,10 @@ func parse(args []string, given *reactor.Inheritance) (*config, error) {
 		return nil, fmt.Errorf("unknown SERVICE %q, want one of %s, before any flag", args[0], names())
 	}
 	f := newFlags(services[i])
-	switch err := f.set.Parse(args[1:]); {
+	switch err := f.parse(args[1:]); {
 	case errors.Is(err, flag.ErrHelp):
 		f.printUsage()
 		return nil, err
-	case err != nil && strings.HasPrefix(err.Error(), "flag provided but not defined"):
-		return nil, fmt.Errorf("%w, want one of those that servers %s -h lists", err, args[0])
 	case err != nil:
 		return nil, err
 	case f.set.NArg() > 0:
@@ -156,6 +154,22 @@ func newFlags(s *service) *flags {
 		"JSON for ui.perfetto.dev")
 	f.set.StringVar(&f.profile, "cpuprofile", "", "write a CPU profile to `file`")
 	return f
+}
+
+// parse reads the flags, and adds to package flag's errors what would be right where they do not say it.
+func (f *flags) parse(args []string) error {
+	err := f.set.Parse(args)
+	if err == nil {
+		return nil
+	}
+	if name, missing := strings.CutPrefix(err.Error(), "flag needs an argument: -"); missing {
+		value, _ := flag.UnquoteUsage(f.set.Lookup(name))
+		return fmt.Errorf("%w, want -%s %s", err, name, strings.ToUpper(value))
+	}
+	if strings.HasPrefix(err.Error(), "flag provided but not defined") || strings.HasPrefix(err.Error(), "bad flag syntax") {
+		return fmt.Errorf("%w, want one of those that servers %s -h lists", err, f.set.Name())
+	}
+	return err
 }
 
 func (f *flags) printUsage() {

@@ -16,7 +16,8 @@ import (
 	"github.com/quartet-go/quartet/reactor"
 )
 
-// receiveBuffer is what the kernel is asked to keep of datagrams that come faster than they are answered.
+// receiveBuffer is what the kernel is asked to keep of datagrams that come faster than they are answered. Linux grants at
+// most net.core.rmem_max, and counts twice as much for its bookkeeping (socket(7)).
 const receiveBuffer = 4 << 20
 
 // An endpoint is where to listen: the URL network://address.
@@ -58,7 +59,8 @@ func (e endpoint) privileged() bool {
 	return e.kind() != "unix" && err == nil && n < 1024
 }
 
-// listen opens all listeners, or none.
+// listen opens all listeners, or none, and only then logs: a listener that cannot be had is told in the one line of the
+// error.
 func listen(r *reactor.Reactor, cfg *config, log *slog.Logger) (listeners []*reactor.Listener, err error) {
 	for _, e := range cfg.endpoints {
 		lis, err := listenOn(r, e, cfg, log)
@@ -70,12 +72,21 @@ func listen(r *reactor.Reactor, cfg *config, log *slog.Logger) (listeners []*rea
 		}
 		listeners = append(listeners, lis)
 	}
+	for i, lis := range listeners {
+		if cfg.endpoints[i].kind() == "udp" {
+			log.Info("receive buffer", "listener", lis.String(), "asked", receiveBuffer, "got", lis.Granted().RecvBuffer)
+		}
+	}
 	return listeners, nil
 }
 
 func listenOn(r *reactor.Reactor, e endpoint, cfg *config, log *slog.Logger) (*reactor.Listener, error) {
 	if e.kind() == "udp" {
-		return listenPacket(r, e, cfg, log)
+		opts := reactor.PacketOptions{RecvBuffer: receiveBuffer}
+		if e.socket != nil {
+			return r.ListenPacketFiles(e.socket.Files, cfg.service.datagram, &opts)
+		}
+		return r.ListenPacket(e.network, e.address, cfg.service.datagram, &opts)
 	}
 	opts := cfg.stream
 	opts.ReusePort = opts.ReusePort && e.kind() == "tcp"
@@ -84,21 +95,6 @@ func listenOn(r *reactor.Reactor, e endpoint, cfg *config, log *slog.Logger) (*r
 		return r.ListenFiles(e.socket.Files, accept, &opts)
 	}
 	return r.Listen(e.network, e.address, accept, &opts)
-}
-
-// listenPacket tells how much the kernel will keep: Linux grants at most net.core.rmem_max, and counts twice as much
-// for its bookkeeping (socket(7)).
-func listenPacket(r *reactor.Reactor, e endpoint, cfg *config, log *slog.Logger) (lis *reactor.Listener, err error) {
-	opts := reactor.PacketOptions{RecvBuffer: receiveBuffer}
-	if e.socket != nil {
-		lis, err = r.ListenPacketFiles(e.socket.Files, cfg.service.datagram, &opts)
-	} else {
-		lis, err = r.ListenPacket(e.network, e.address, cfg.service.datagram, &opts)
-	}
-	if err == nil {
-		log.Info("receive buffer", "listener", lis.String(), "asked", receiveBuffer, "got", lis.Granted().RecvBuffer)
-	}
-	return lis, err
 }
 
 // defaultEndpoints is where a service listens that was not told: never on a unix path.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,6 +56,18 @@ func TestAllListenersOrNone(t *testing.T) {
 	path := socketPath(t)
 	requireRefused(t, runToEnd(t, "echo", "-listen", "unix://"+path, "-listen", "tcp://192.0.2.1:1060"), "192.0.2.1:1060", "cannot assign")
 	require.NoFileExists(t, path)
+}
+
+// Nothing is logged before every listener could be had: of one that cannot there is one line, whatever else was asked for.
+func TestOneLineOfListenersThatCannotBeHad(t *testing.T) {
+	t.Parallel()
+	for _, before := range [][]string{
+		{"-listen", "udp://127.0.0.1:0"},
+		{"-metrics", "127.0.0.1:0"},
+		{"-trace", filepath.Join(t.TempDir(), "trace")},
+	} {
+		requireRefused(t, runToEnd(t, slices.Concat([]string{"echo"}, before, []string{"-listen", "tcp://192.0.2.1:1060"})...), "192.0.2.1:1060", "cannot assign")
+	}
 }
 
 func TestUnknownHost(t *testing.T) {

@@ -75,6 +75,10 @@ func run(args []string) int {
 	if p.reactor, err = reactor.New(cfg.reactor); err != nil {
 		return complain(exitFailed, err)
 	}
+	if p.listeners, err = listen(p.reactor, cfg, p.log); err != nil {
+		_ = p.reactor.Close() // nothing has been served; it removes the socket files of the listeners that could be had
+		return complain(exitFailed, err)
+	}
 	if p.observers, err = observe(p.reactor, cfg, p.log, given.FromPredecessor()); err != nil {
 		_ = p.reactor.Close()
 		return complain(exitFailed, err)
@@ -82,13 +86,10 @@ func run(args []string) int {
 	if cfg.trace != nil {
 		t, err := p.reactor.Trace(reactor.TraceOptions{Events: traceEvents})
 		if err != nil {
+			_ = p.reactor.Close()
 			return complain(exitFailed, err)
 		}
 		defer writeTrace(t, cfg, p.log)
-	}
-	if p.listeners, err = listen(p.reactor, cfg, p.log); err != nil {
-		_ = p.reactor.Close() // nothing has been served; it removes the socket files of the listeners that could be had
-		return complain(exitFailed, err)
 	}
 	p.announce(given)
 	return p.serve()

@@ -50,13 +50,14 @@ const (
 
 // An observer serves what -metrics or -inspect asks for.
 type observer struct {
-	flag    string
-	address string
-	path    string // where it has something to see
-	server  *http.Server
-	log     *slog.Logger
-	over    context.Context // done when it is closed
-	end     context.CancelFunc
+	flag     string
+	address  string
+	path     string       // where it has something to see
+	listener net.Listener // nil if the predecessor has the address
+	server   *http.Server
+	log      *slog.Logger
+	over     context.Context // done when it is closed
+	end      context.CancelFunc
 }
 
 // observers are those of a program. None do nothing.
@@ -73,10 +74,16 @@ func observe(r *reactor.Reactor, cfg *config, log *slog.Logger, successor bool) 
 		o.server.BaseContext = func(net.Listener) context.Context { return o.over } // or who watches would stay
 		list = append(list, o)
 	}
-	for _, o := range list {
-		if err := o.start(successor); err != nil {
-			list.close()
+	for _, o := range list { // all of them, before any tells that it is there
+		if o.listener, err = net.Listen("tcp", o.address); err != nil && !(successor && errors.Is(err, syscall.EADDRINUSE)) {
 			return nil, err
+		}
+	}
+	for _, o := range list {
+		if o.listener == nil {
+			go o.await()
+		} else {
+			go o.serve(o.listener)
 		}
 	}
 	return list, nil
@@ -90,19 +97,6 @@ func newObserver(flag, address, path string, h http.Handler, log *slog.Logger) *
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	return o
-}
-
-func (o *observer) start(successor bool) error {
-	lis, err := net.Listen("tcp", o.address)
-	switch {
-	case err == nil:
-		go o.serve(lis)
-	case successor && errors.Is(err, syscall.EADDRINUSE):
-		go o.await()
-	default:
-		return err
-	}
-	return nil
 }
 
 // await serves when the predecessor has let go of the address.

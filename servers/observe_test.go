@@ -195,6 +195,9 @@ func TestMetricsInUse(t *testing.T) {
 	require.Equal(t, 1, r.code)
 	require.Empty(t, r.stdout)
 	requireOneLine(t, r.stderr, lis.Addr().String(), "address already in use")
+	r = runToEnd(t, "echo", "-listen", "tcp://127.0.0.1:0", "-metrics", ":0", "-inspect", lis.Addr().String())
+	require.Equal(t, 1, r.code)
+	requireOneLine(t, r.stderr, lis.Addr().String(), "address already in use")
 }
 
 // top shows once, on something that is no terminal: the loops, and who is busy.

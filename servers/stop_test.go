@@ -96,6 +96,19 @@ func TestStopAborts(t *testing.T) {
 	s.logs("level=ERROR", "stopped")
 }
 
+// No time to drain is enough for clients that wait for nothing.
+func TestStopWithoutTime(t *testing.T) {
+	t.Parallel()
+	s := start(t, "echo", "-drain-timeout", "0")
+	c := s.dial()
+	_, err := c.Write([]byte{'x'})
+	require.NoError(t, err)
+	require.NoError(t, expect(c, fixed('x'), 1))
+	s.signal(syscall.SIGTERM)
+	require.Zero(t, s.exit(), "%s", s.stderr)
+	require.NoError(t, expectEnd(c))
+}
+
 // The second signal does not wait, and nobody connects during the drain.
 func TestStopAtOnce(t *testing.T) {
 	t.Parallel()

@@ -100,14 +100,12 @@ func parseTop(args []string) (*topConfig, error) {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		urls, args = args[:1], args[1:]
 	}
-	switch err := f.set.Parse(args); {
+	switch err := f.parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Printf("Usage: servers top URL [flags]\n\ntop %s, at URL: http://host:port, host:port or :port.\n\n", topSummary)
 		f.set.SetOutput(os.Stdout)
 		f.set.PrintDefaults()
 		return nil, err
-	case err != nil && strings.HasPrefix(err.Error(), "flag provided but not defined"):
-		return nil, fmt.Errorf("%w, want one of those that servers top -h lists", err)
 	case err != nil:
 		return nil, err
 	}
