@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// stuckAfter is how long Shutdown waits, beyond its context, for loops to come back from their handlers.
+// stuckAfter is how long Shutdown waits, beyond its context, for a loop that ends nothing in the meantime.
 const stuckAfter = 2 * time.Second
 
 // Shutdown stops the reactor gently. What waits in the backlogs is accepted, at AcceptRate, and at MaxConns or
@@ -80,16 +80,32 @@ func (r *Reactor) abort(ctx context.Context) error {
 	for _, l := range r.loops {
 		_ = l.postLoop(l.abortAll)
 	}
-	patience := time.NewTimer(stuckAfter)
-	defer patience.Stop()
 	for _, l := range r.loops {
-		select {
-		case <-l.done:
-		case <-patience.C:
+		if !l.awaitEnd() {
 			return fmt.Errorf("reactor: loop %d is stuck in a handler: %w", l.index, context.Cause(ctx))
 		}
 	}
 	return r.outcome()
+}
+
+// awaitEnd waits for the loop to end and says whether it did, or is stuck. One with many connections may be at it for
+// long, or have little of the CPU: as long as it has less left each time, it gets on.
+func (l *loop) awaitEnd() bool {
+	patience := time.NewTicker(stuckAfter)
+	defer patience.Stop()
+	conns, tasks := l.load.Load(), l.mailbox.length()
+	for {
+		select {
+		case <-l.done:
+			return true
+		case <-patience.C:
+		}
+		connsLeft, tasksLeft := l.load.Load(), l.mailbox.length()
+		if connsLeft >= conns && tasksLeft >= tasks {
+			return false
+		}
+		conns, tasks = connsLeft, tasksLeft
+	}
 }
 
 // outcome is the same for everyone who waited for the end.

@@ -71,6 +71,9 @@ func RunningID(r *Reactor, loop int) uint64 {
 	return 0
 }
 
+// Held says whether a Hold keeps c. On the loop only.
+func (c *Conn) Held() bool { return c.holds > 0 }
+
 // Inconsistency says what is wrong with a loop that has nothing to do at the moment, "" for nothing.
 func Inconsistency(r *Reactor, loop int) string {
 	l := r.loops[loop]

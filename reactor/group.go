@@ -168,7 +168,7 @@ func (p *groupPart) deliver(_ *Conn, ended error) {
 		return
 	}
 	for budget := maxTasksPerTurn; budget > 0 && p.begin(); {
-		p.loop.batch = p.batch
+		p.loop.giving = p
 		for ; p.next < p.end && budget > 0; budget-- {
 			c := p.members[p.next]
 			p.next++
@@ -176,7 +176,7 @@ func (p *groupPart) deliver(_ *Conn, ended error) {
 				p.loop.serve(c, (*Conn).takeBatch)
 			}
 		}
-		p.loop.batch = nil
+		p.loop.giving = nil
 	}
 }
 
@@ -287,13 +287,13 @@ func (c *Conn) leaveGroups() {
 // takeBatch is a step: the messages of a group are sent from where they lie. What the socket does not take waits, as far
 // as there is room for whole messages.
 func (c *Conn) takeBatch() {
-	l := c.loop
+	l, p := c.loop, c.loop.giving
 	sent := 0
 	if c.output == nil && c.mayWrite() == nil {
 		var errno unix.Errno
 		parts := l.parts[:0]
 		offered := 0
-		for _, m := range l.batch {
+		for _, m := range p.batch {
 			parts = append(parts, m.buf.B)
 			offered += m.Len()
 		}
@@ -308,7 +308,15 @@ func (c *Conn) takeBatch() {
 			return
 		}
 	}
-	for _, m := range l.batch {
+	c.queueBatch(p, sent)
+	if c.output != nil {
+		c.wrote()
+	}
+}
+
+// queueBatch has wait what was not sent of the messages, until missed ends the membership.
+func (c *Conn) queueBatch(p *groupPart, sent int) {
+	for _, m := range p.batch {
 		if sent >= m.Len() {
 			sent -= m.Len()
 			continue
@@ -317,11 +325,10 @@ func (c *Conn) takeBatch() {
 		case err == nil, sent > 0:
 			c.share(m.Message, sent)
 		case err == ErrOverflow && m.missed != nil:
-			m.missed(c)
+			if m.missed(c); c.memberOf(p) < 0 {
+				return
+			}
 		}
 		sent = 0
-	}
-	if c.output != nil {
-		c.wrote()
 	}
 }

@@ -178,6 +178,31 @@ func TestGroupDropsTheSlow(t *testing.T) {
 	})
 }
 
+// Or it leaves: then it gets none of the messages that come behind the one it missed, however much room there is.
+func TestGroupRemovesTheSlow(t *testing.T) {
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		s, group, refs := tr.serveGroup(t, reactor.Options{}, &reactor.StreamOptions{MaxOutput: 256 << 10}, &hooks{})
+		clients, to := s.join(1, refs)
+		missed := make(chan struct{}, 10)
+		do(t, to[0], func(c *reactor.Conn) {
+			for c.Unsent() < 200<<10 {
+				require.NoError(t, c.WriteShared(reactor.Shared(pattern(40<<10))))
+			}
+			for _, size := range []int{100 << 10, 1 << 10} { // only the second has room
+				require.NoError(t, group.Write(reactor.Shared(make([]byte, size)), func(c *reactor.Conn) {
+					group.Remove(c)
+					missed <- struct{}{}
+				}))
+			}
+		})
+		receive(t, missed)
+		require.Zero(t, group.Len())
+		require.NoError(t, to[0].Close())
+		require.Zero(t, len(clients[0].rest())%(40<<10), "it got the second message")
+		require.Empty(t, missed)
+	})
+}
+
 // A panic or Goexit in missed costs the connection that it was called with, and nobody a message.
 func TestGroupMissedCrashes(t *testing.T) {
 	for name, crash := range map[string]func(){

@@ -66,8 +66,8 @@ type loop struct {
 	gatherer  gatherer
 	rawAddr   rawAddr
 	parts     [maxParts][]byte
-	packets   *packets       // of the loop's packet sockets, nil until there is one
-	batch     []groupMessage // what a group gives its members
+	packets   *packets   // of the loop's packet sockets, nil until there is one
+	giving    *groupPart // a group's, which gives its members what it has for them
 	counts    loopCounts
 	observed  bool         // events go through dispatchTimed
 	rings     []*traceRing // of the traces that record

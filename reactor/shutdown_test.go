@@ -441,6 +441,25 @@ func TestShutdownNamesAStuckLoop(t *testing.T) {
 	})
 }
 
+// A loop that has much to do is not stuck: Shutdown returns when every Close has been called, however long they take.
+func TestShutdownWaitsForASlowLoop(t *testing.T) {
+	t.Parallel()
+	const conns, each = 30, 100 * time.Millisecond // more than stuckAfter together
+	tr := transport{"tcp", 1}
+	w := watch(t, &hooks{close: func(*reactor.Conn, error) { time.Sleep(each) }})
+	s := tr.serve(t, w.accept, nil)
+	for range conns {
+		s.dial()
+		receive(t, w.refs)
+	}
+	var aborted *reactor.AbortedError
+	require.NoError(t, s.Close())
+	require.ErrorAs(t, receive(t, s.served), &aborted)
+	s.served <- nil // for the end of the test
+	require.Equal(t, conns, aborted.Conns)
+	require.Len(t, w.ends, conns)
+}
+
 // Serve serves once, and its own context begins the drain, for as long as DrainTimeout.
 func TestServe(t *testing.T) {
 	t.Parallel()

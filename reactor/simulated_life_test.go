@@ -211,7 +211,7 @@ func (h *handle) EOF(c *reactor.Conn, rest []byte) error {
 	if h.k.chance(3) {
 		return nil
 	}
-	if len(h.releases) > 0 {
+	if c.Held() { // perhaps by a Hold whose release is on its way
 		h.ifUnheld = true
 	} else {
 		h.closing = true

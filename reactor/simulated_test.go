@@ -565,6 +565,7 @@ var regressions = []struct {
 	{1795401637434470214, "edge-triggered: room for output was forgotten after Goexit"},
 	{1795401654268111063, "edge-triggered: output waited for ever after EINTR"},
 	{1795401684233801215, "edge-triggered: the error of a connection that paused was not looked for"},
+	{1795851514365954142, "edge-triggered: the simulation took a Hold for ended before the loop had heard of its release"},
 }
 
 func TestSimulatedRegressions(t *testing.T) {

@@ -70,7 +70,7 @@ type LoopStats struct {
 
 	Conns     int   `json:"conns"`     // connections of this loop, or on their way to it; dials and sockets of DialPacket count
 	Lingering int   `json:"lingering"` // connections that only linger
-	Mailbox   int   `json:"mailbox"`   // tasks that wait
+	Mailbox   int   `json:"mailbox"`   // tasks that wait, but for those that the loop has taken out to run
 	Timers    int   `json:"timers"`    // deadlines of connections, each counted once, and timers of AfterFunc
 	Unsent    int64 `json:"unsent"`    // bytes of output in the connections' queues; what is in the mailbox is not
 

@@ -18,6 +18,7 @@ package metrics
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/quartet-go/quartet/reactor"
@@ -59,7 +60,7 @@ var (
 	loopEvents       = counter("loop_events_total", "Events that the poller reported.", "loop")
 	loopTurns        = counter("loop_turns_total", "Wake-ups of the loop for its mailbox, timers and connections to look at again.", "loop")
 	loopTasks        = counter("loop_tasks_total", "Tasks of the mailbox that were run.", "loop")
-	loopTasksPending = gauge("loop_tasks_pending", "Tasks that wait in the mailbox.", "loop")
+	loopTasksPending = gauge("loop_tasks_pending", "Tasks that wait in the mailbox, but for those that the loop has taken out.", "loop")
 	loopStuck        = gauge("loop_stuck", "1 if the loop did not answer within a second: its counters are those of the last answer.", "loop")
 	loopSlow         = counter("loop_slow_handlers_total", "Events that took longer than Options.SlowHandler.", "loop")
 	loopBusy         = counter("loop_busy_seconds_total", "Time that the loop was busy with events, handlers included. Needs Options.Measure.", "loop")
@@ -68,7 +69,7 @@ var (
 	loopTimerLag     = histogram("loop_timer_lag_seconds", "How late timers ran.", "loop")
 	timersPending    = gauge("timers_pending", "Deadlines to come.", "loop")
 
-	connsActive    = gauge("connections_active", "Stream connections that are open.", "loop")
+	connsActive    = gauge("connections_active", "Stream connections that are open or being made, and sockets of DialPacket.", "loop")
 	connsLingering = gauge("connections_lingering", "Stream connections that have ended and wait for their peer's end.", "loop")
 	connsOpened    = counter("connections_opened_total", "Stream connections that got a handler.")
 	connsRefused   = counter("connections_refused_total", "Stream connections that their accept func refused.")
@@ -139,8 +140,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	b.add(writeBuffer, float64(unsent))
 	b.add(buffered, float64(s.Buffered))
 	b.totals(s.Total())
+	sums := listenerSums{}
 	for i := range s.Listeners {
-		b.listener(&s.Listeners[i])
+		sums.listener(&s.Listeners[i])
+	}
+	for of, value := range sums {
+		b <- prometheus.MustNewConstMetric(of.desc, prometheus.CounterValue, value, of.labels()...)
 	}
 }
 
@@ -192,23 +197,40 @@ func (b batch) totals(n reactor.Counters, closes reactor.CloseCounts, codecs []r
 	}
 }
 
-func (b batch) listener(l *reactor.ListenerStats) {
-	name := l.Network + " " + l.Address
+// listenerSums are the values of the listeners' counters. Listeners of one address, which share a socket or have it
+// with SO_REUSEPORT, are added up: a series that came twice would cost the whole scrape.
+type listenerSums map[listenerSeries]float64
+
+type listenerSeries struct {
+	desc            *prometheus.Desc
+	listener, errno string // errno is "" for what has no such label
+}
+
+func (of listenerSeries) labels() []string {
+	if of.errno == "" {
+		return []string{of.listener}
+	}
+	return []string{of.listener, of.errno}
+}
+
+func (sums listenerSums) listener(l *reactor.ListenerStats) {
+	name := strings.ToValidUTF8(l.Network+" "+l.Address, "\uFFFD") // as labels must be and paths need not
+	add := func(m metric, n uint64) { sums[listenerSeries{desc: m.desc, listener: name}] += float64(n) }
 	if d := &l.Datagrams; l.Packets {
-		b.add(datagramsReceived, float64(d.Received), name)
-		b.add(datagramsTruncated, float64(d.Truncated), name)
-		b.add(datagramsSent, float64(d.Sent), name)
-		b.add(datagramsUnsent, float64(d.Unsent), name)
-		b.add(datagramsErrors, float64(d.ReceiveErrors), name)
-		b.add(datagramsRefused, float64(d.Refused), name)
-		b.add(datagramsDropped, float64(d.Dropped), name)
+		add(datagramsReceived, d.Received)
+		add(datagramsTruncated, d.Truncated)
+		add(datagramsSent, d.Sent)
+		add(datagramsUnsent, d.Unsent)
+		add(datagramsErrors, d.ReceiveErrors)
+		add(datagramsRefused, d.Refused)
+		add(datagramsDropped, d.Dropped)
 		return
 	}
-	b.add(accepts, float64(l.Accepts), name)
-	b.add(atMaxConns, float64(l.AtMaxConns), name)
-	b.add(peerLimited, float64(l.PeerLimited), name)
-	b.add(rateLimited, float64(l.RateLimited), name)
+	add(accepts, l.Accepts)
+	add(atMaxConns, l.AtMaxConns)
+	add(peerLimited, l.PeerLimited)
+	add(rateLimited, l.RateLimited)
 	for errno, n := range l.Errors {
-		b.add(acceptErrors, float64(n), name, errno)
+		sums[listenerSeries{acceptErrors.desc, name, errno}] += float64(n)
 	}
 }

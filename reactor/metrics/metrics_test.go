@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -138,6 +139,32 @@ func TestValues(t *testing.T) {
 	h := f["quartet_loop_event_seconds"].GetMetric()[0].GetHistogram()
 	require.NotZero(t, h.GetSampleCount())
 	require.Equal(t, 1e-6, h.GetBucket()[0].GetUpperBound())
+}
+
+// Listeners that share an address are one series, and a path need not be UTF-8: neither costs the scrape.
+func TestListenerNames(t *testing.T) {
+	r, err := reactor.New(reactor.Options{Loops: 1})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
+	accept := func(*reactor.Conn) (reactor.Handler, error) { return nil, io.EOF }
+	tcp, err := r.Listen("tcp", "127.0.0.1:0", accept, nil)
+	require.NoError(t, err)
+	files, err := tcp.Files()
+	require.NoError(t, err)
+	t.Cleanup(func() { files[0].Close() })
+	_, err = r.ListenFiles(files, accept, nil)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "caf\xe9")
+	_, err = r.Listen("unix", path, accept, nil)
+	require.NoError(t, err)
+
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.New(r))
+	var listeners []string
+	for _, m := range gather(t, registry)["quartet_listener_accepts_total"].GetMetric() {
+		listeners = append(listeners, m.GetLabel()[0].GetValue())
+	}
+	require.ElementsMatch(t, []string{"tcp " + tcp.Addr().String(), "unix " + filepath.Dir(path) + "/caf\uFFFD"}, listeners)
 }
 
 // The names that users of Prometheus expect are there, and its linter has nothing to say.

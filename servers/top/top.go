@@ -76,7 +76,7 @@ func Get(ctx context.Context, page *url.URL, sample time.Duration, flows int) (*
 }
 
 // View returns lines about the sample, none wider than width if that is above 0: what all loops did, each loop, and the
-// busiest connections. Rates are for each second of the sample.
+// busiest connections. Where a line is cut stands > or, at the beginning of addresses, <. Rates are for each second of the sample.
 func View(p *inspect.Page, width int) []string {
 	seconds := max(p.Duration().Seconds(), 1e-9)
 	rate := func(now, before uint64) string { return short(float64(now-before) / seconds) }
@@ -120,7 +120,11 @@ func View(p *inspect.Page, width int) []string {
 		if f.Tuple == (reactor.FourTuple{}) {
 			name = fmt.Sprintf("unix %d", f.Conn)
 		}
-		lines = append(lines, fmt.Sprintf("%10s %11s %4d  %s", rate(uint64(f.Received), 0), rate(uint64(f.Sent), 0), f.Loop, name))
+		moved := fmt.Sprintf("%10s %11s %4d  ", rate(uint64(f.Received), 0), rate(uint64(f.Sent), 0), f.Loop)
+		if room := width - len(moved); room > 1 && len(name) > room {
+			name = "<" + name[len(name)-room+1:] // the remote address tells more
+		}
+		lines = append(lines, moved+name)
 	}
 	if p.Sample.Lost > 0 {
 		lines = append(lines, fmt.Sprintf("(%d reads and writes came too fast to be counted by connection)", p.Sample.Lost))
