@@ -223,7 +223,7 @@ func (d *packetDial) connect(to netip.AddrPort) (*PacketConn, error) {
 	if local := d.opts.Local; local != (netip.AddrPort{}) {
 		switch from := local.Addr(); {
 		case from.IsValid() && !from.IsUnspecified():
-			if errno := f.check(0, from, to.Addr()); errno != 0 {
+			if errno := f.check(from, to.Addr()); errno != 0 {
 				return nil, os.NewSyscallError("bind", errno)
 			}
 		default:
