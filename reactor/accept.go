@@ -105,7 +105,7 @@ func (a *acceptor) accept(n int) bool {
 	limits := a.listener.limits
 	for range n {
 		if at := limits.take(a.loop.clock); at != 0 {
-			if somebodyWaits(a.fd) {
+			if readable(a.fd) {
 				a.wait(at)
 			}
 			return false

@@ -19,7 +19,8 @@ const stuckAfter = 2 * time.Second
 // without descriptors as connections that end make room, and the listeners are closed; handlers that are Drainers are
 // told; dials in progress fail. A connection with nothing unconsumed, unsent or held is read once more, what came is
 // served, and it closes; from then on nothing is read. The others finish first: output is sent, held ones are
-// released, half-closed ones are closed by their handlers, paused ones that hold input are resumed. One that stopped in
+// released, half-closed ones are closed by their handlers, paused ones that hold input are resumed. A paused one for
+// which something waits in the socket, bytes or the peer's end, is read once more when it is resumed. One that stopped in
 // the middle of its input closes with ErrShutdown, for the rest is not read. When ctx is done before them, what is left
 // is aborted with ErrShutdown and Shutdown returns an *AbortedError; connections that only linger do not count. Idle
 // ones need no time: they close though ctx is done already.
@@ -167,10 +168,20 @@ func (c *Conn) drain() {
 	if d, ok := c.handler.(Drainer); ok {
 		d.Draining(c)
 	}
-	if c.flags &^= fParked; idle && c.mayRead() {
-		c.receive() // also over MaxBuffered: it is the last time
+	switch c.flags &^= fParked; {
+	case idle && c.mayRead():
+		c.lastRead()
+	case idle && c.flags&(fClose|fFailed|fEOF) == 0 && c.flags&(fPaused|fSuspended) != 0 && readable(int(c.fd)):
+		c.flags |= fOwed
+	default:
+		c.flags |= fLastRead
 	}
-	c.flags |= fLastRead
+}
+
+// lastRead is a read, also over MaxBuffered: it is the last time.
+func (c *Conn) lastRead() {
+	c.receive()
+	c.flags = c.flags&^fOwed | fLastRead
 }
 
 // settleShutdown closes a connection that has finished, once nothing more is read.

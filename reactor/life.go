@@ -65,6 +65,7 @@ const (
 	fCloseRead                    // CloseRead was called: what comes is received and discarded
 	fSilent                       // FirstByteTimeout counts
 	fReadBy                       // a read deadline is set
+	fOwed                         // the last read waits for the handler to resume
 )
 
 // fStopped are the reasons for which the handler gets no input.
@@ -110,12 +111,15 @@ func (c *Conn) proceed() {
 	if c.phase != phaseOpen {
 		return
 	}
-	if c.flags&fDrain != 0 {
+	if c.unblock() || again {
+		c.redeliver()
+	}
+	if c.flags&(fDrain|fClose|fFailed) == fDrain {
 		c.flags &^= fDrain
 		c.drain()
 	}
-	if c.unblock() || again {
-		c.redeliver()
+	if c.flags&fOwed != 0 && c.mayRead() {
+		c.lastRead()
 	}
 	if c.flags&fReadable != 0 {
 		c.read()
@@ -239,6 +243,9 @@ func (c *Conn) settle() {
 		}
 	}
 	if c.phase == phaseOpen && c.flags&fBlocked != 0 && c.relieved() {
+		c.later()
+	}
+	if c.flags&fOwed != 0 && c.mayRead() {
 		c.later()
 	}
 	if edgeTriggered && c.flags&fReadable != 0 && c.mayRead() {

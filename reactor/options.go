@@ -177,8 +177,8 @@ type StreamOptions struct {
 
 	// KeepAliveIdle, KeepAliveInterval and KeepAliveCount are TCP's keep-alive probes: after how much silence the
 	// first is sent, how far apart the next, and how many go unanswered before the connection is reset; the durations
-	// in whole seconds, rounded up (TCP_KEEPIDLE and following, tcp(7)). 0 means 15 s, 15 s and 9. KeepAliveIdle -1
-	// sends none.
+	// in whole seconds, rounded up (TCP_KEEPIDLE and following, tcp(7)), up to 32,767 s and 127. 0 means 15 s, 15 s and
+	// 9. KeepAliveIdle -1 sends none.
 	KeepAliveIdle, KeepAliveInterval time.Duration
 	KeepAliveCount                   int
 
@@ -213,9 +213,11 @@ const maxAcceptRate = 1e9
 
 // The bounds of StreamOptions that the system sets.
 const (
-	maxUserTimeout = 24 * 24 * time.Hour // an int32 of milliseconds
-	maxDeferAccept = time.Hour
-	maxDeviceName  = 15 // IFNAMSIZ less its NUL
+	maxKeepAlive      = 32767 * time.Second // Linux's MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL
+	maxKeepAliveCount = 127                 // and MAX_TCP_KEEPCNT
+	maxUserTimeout    = 24 * 24 * time.Hour // an int32 of milliseconds
+	maxDeferAccept    = time.Hour
+	maxDeviceName     = 15 // IFNAMSIZ less its NUL
 )
 
 // resolve returns a copy with the defaults filled in, or what is wrong.
@@ -250,9 +252,9 @@ func (o *StreamOptions) resolve() (*StreamOptions, error) {
 	if r.HighWater > r.MaxOutput {
 		c.fail("HighWater is %d, must not exceed MaxOutput %d", r.HighWater, r.MaxOutput)
 	}
-	if r.KeepAliveInterval < 0 || r.KeepAliveCount < 0 {
-		c.fail("KeepAliveInterval is %v and KeepAliveCount %d, must not be negative", r.KeepAliveInterval, r.KeepAliveCount)
-	}
+	atMost(&c, "KeepAliveIdle", max(r.KeepAliveIdle, 0), maxKeepAlive) // what else is negative was told above
+	atMost(&c, "KeepAliveInterval", r.KeepAliveInterval, maxKeepAlive)
+	atMost(&c, "KeepAliveCount", r.KeepAliveCount, maxKeepAliveCount)
 	if r.KeepAliveInterval == 0 {
 		r.KeepAliveInterval = DefaultKeepAliveInterval
 	}

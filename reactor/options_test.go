@@ -89,8 +89,12 @@ func TestStreamOptions(t *testing.T) {
 		{&reactor.StreamOptions{FrameTimeout: -time.Second}, "reactor: FrameTimeout is -1s" + none},
 		{&reactor.StreamOptions{WriteTimeout: math.MinInt64}, "reactor: WriteTimeout is -2562047h47m16.854775808s" + none},
 		{&reactor.StreamOptions{KeepAliveIdle: -time.Minute}, "reactor: KeepAliveIdle is -1m0s" + none},
-		{&reactor.StreamOptions{KeepAliveInterval: -1}, "reactor: KeepAliveInterval is -1ns and KeepAliveCount 0, must not be negative"},
-		{&reactor.StreamOptions{KeepAliveCount: -1}, "reactor: KeepAliveInterval is 0s and KeepAliveCount -1, must not be negative"},
+		{&reactor.StreamOptions{KeepAliveInterval: -1}, "reactor: KeepAliveInterval is -1ns, must be 0 to 9h6m7s"},
+		{&reactor.StreamOptions{KeepAliveCount: -1}, "reactor: KeepAliveCount is -1, must be 0 to 127"},
+		{&reactor.StreamOptions{KeepAliveIdle: 32767 * time.Second, KeepAliveInterval: 32767 * time.Second, KeepAliveCount: 127}, ""},
+		{&reactor.StreamOptions{KeepAliveIdle: 32767*time.Second + 1}, "reactor: KeepAliveIdle is 9h6m7.000000001s, must be 0 to 9h6m7s"},
+		{&reactor.StreamOptions{KeepAliveInterval: math.MaxInt64}, "reactor: KeepAliveInterval is 2562047h47m16.854775807s, must be 0 to 9h6m7s"},
+		{&reactor.StreamOptions{KeepAliveCount: 128}, "reactor: KeepAliveCount is 128, must be 0 to 127"},
 		{&reactor.StreamOptions{ReusePort: true}, ""},
 	}
 	s := start(t, reactor.Options{Loops: 1})

@@ -93,6 +93,7 @@ type PacketConn struct {
 	sessions sessionList
 	fd       int // -1 once closed
 	family   family
+	raw      bool // it does not speak UDP
 	watched  interest
 	closing  bool       // Close was called
 	ending   bool       // to be closed once queue is empty
@@ -266,7 +267,7 @@ func (lis *Listener) newPacketConn(fd int, opts PacketOptions) (*PacketConn, err
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
-	s := &PacketConn{listener: lis, opts: opts, fd: fd, local: addrPortOf(sa)}
+	s := &PacketConn{listener: lis, opts: opts, fd: fd, local: addrPortOf(sa), raw: !speaksUDP(fd)}
 	all := s.local.Addr().IsUnspecified()
 	if _, v6 := sa.(*unix.SockaddrInet6); v6 {
 		s.family = familyIPv6
@@ -399,7 +400,7 @@ func (lis *Listener) Granted() PacketGrant { return lis.grant }
 // lost, and SendErrorHandler and PacketStats tell; what it refuses for want of room in its send buffer is kept under
 // PacketOptions.MaxQueued. Called elsewhere on the loop, Send sends at once and returns what the kernel says.
 //
-// An error is a *net.OpError: EMSGSIZE for more than the 65,507 bytes that IPv4 carries or the 65,527 of IPv6,
+// An error is a *net.OpError: EMSGSIZE for more than the 65,507 bytes of UDP that IPv4 carries or the 65,527 of IPv6,
 // EAFNOSUPPORT for an address that the socket does not speak, EDESTADDRREQ for none, all of them at once;
 // EISCONN on a socket of DialPacket for another address than RemoteAddr, net.ErrClosed after Close. At MaxQueued it is
 // ErrOverflow itself.

@@ -23,8 +23,8 @@ type BeginFunc func(s *PacketConn) (PacketHandler, error)
 // returns nil, conn is closed and not to be used any more, and begin will be called once, unless Shutdown comes first;
 // if it returns an error, conn is left as it was.
 //
-// What a raw socket of IPv4 receives begins with the IP header, and the ports of its addresses are 0. A connected
-// socket stays connected. RecvBuffer, SendBuffer and Broadcast are set on the socket; nil options are the defaults.
+// What a raw socket of IPv4 receives begins with the IP header, and the ports of its addresses are 0. Of what is no UDP,
+// the kernel says what is too long to be sent. A connected socket stays connected. RecvBuffer, SendBuffer and Broadcast are set on the socket; nil options are the defaults.
 // The Listener has one socket, of which it is the address and the way to close it.
 func (r *Reactor) AdoptPacket(conn net.PacketConn, begin BeginFunc, o *PacketOptions) (*Listener, error) {
 	if begin == nil {

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -143,4 +145,28 @@ func TestAdoptPacketErrors(t *testing.T) {
 	_, err = s.AdoptPacket(conn, begins(packetEcho), nil)
 	require.ErrorIs(t, err, net.ErrClosed)
 	require.Equal(t, "x", exchange(t, conn, conn.LocalAddr(), "x"))
+}
+
+// What a raw socket sends has no header of UDP's: IPv4 leaves it 65,515 bytes, which come back with IP's own.
+func TestAdoptPacketRaw(t *testing.T) {
+	t.Parallel()
+	const most, header = 65515, 20
+	conn, err := net.ListenPacket("ip4:253", "127.0.0.1") // for experiments (RFC 3692)
+	if errors.Is(err, os.ErrPermission) {
+		t.Skip("raw sockets take a right: ", err)
+	}
+	require.NoError(t, err)
+	s := start(t, reactor.Options{Loops: 1})
+	came, sent := make(chan string, 1), make(chan error, 3)
+	_, err = s.AdoptPacket(conn, func(c *reactor.PacketConn) (reactor.PacketHandler, error) {
+		for _, n := range []int{most, most + 1, 1 << 16} {
+			sent <- c.Send(pattern(n), netip.AddrPort{}, c.LocalAddr())
+		}
+		return reactor.PacketFunc(func(_ *reactor.PacketConn, d *reactor.Datagram) { came <- string(d.Payload) }), nil
+	}, nil)
+	require.NoError(t, err)
+	require.NoError(t, receive(t, sent))
+	require.ErrorIs(t, receive(t, sent), syscall.EMSGSIZE)
+	require.ErrorIs(t, receive(t, sent), syscall.EMSGSIZE)
+	require.True(t, string(pattern(most)) == receive(t, came)[header:])
 }

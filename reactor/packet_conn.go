@@ -24,6 +24,7 @@ const (
 
 	maxPayload4 = 65535 - 20 - 8 // IPv4's length includes its own header and UDP's (RFC 791, RFC 768)
 	maxPayload6 = 65535 - 8      // IPv6's does not include its own (RFC 8200)
+	maxRaw      = 65535          // of what is no UDP; the kernel knows the rest
 )
 
 // packets is what the packet sockets of one loop share: buffers for one batch in and one out, and where the
@@ -254,7 +255,10 @@ func (s *PacketConn) send(payload []byte, source netip.Addr, to netip.AddrPort) 
 	if source.IsUnspecified() {
 		source = netip.Addr{}
 	}
-	errno := s.family.check(len(payload), source, to.Addr())
+	errno := s.family.check(source, to.Addr())
+	if errno == 0 && len(payload) > s.longest(to.Addr()) {
+		errno = unix.EMSGSIZE
+	}
 	if errno == 0 && s.peer != nil && to != s.RemoteAddr() {
 		errno = unix.EISCONN
 	}
@@ -311,19 +315,24 @@ func (l *loop) flushPosted() {
 	}
 }
 
-// check says why no socket of the family can send n bytes from source, if given, to the address.
-func (f family) check(n int, source, to netip.Addr) unix.Errno {
-	limit := maxPayload6
-	if to.Is4() {
-		limit = maxPayload4
+// longest returns how many bytes one datagram to the address holds at most. Any goroutine.
+func (s *PacketConn) longest(to netip.Addr) int {
+	switch {
+	case s.raw:
+		return maxRaw
+	case to.Is4():
+		return maxPayload4
 	}
+	return maxPayload6
+}
+
+// check says why no socket of the family can send from source, if given, to the address.
+func (f family) check(source, to netip.Addr) unix.Errno {
 	switch {
 	case !to.IsValid():
 		return unix.EDESTADDRREQ
 	case to.Is4() && f == familyIPv6, to.Is6() && f == familyIPv4, source.IsValid() && source.Is4() != to.Is4():
 		return unix.EAFNOSUPPORT
-	case n > limit:
-		return unix.EMSGSIZE
 	}
 	return 0
 }

@@ -44,6 +44,12 @@ func wantControl(fd int, f family, all bool) error {
 	return os.NewSyscallError("setsockopt", err)
 }
 
+// speaksUDP says whether a socket is one of UDP, and neither raw nor a ping socket.
+func speaksUDP(fd int) bool {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err != nil || protocol == unix.IPPROTO_UDP
+}
+
 // setGroup4 sets an option that takes a group and an interface.
 func setGroup4(fd, option int, group [4]byte, ifIndex int) error {
 	return unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, option, &unix.IPMreqn{Multiaddr: group, Ifindex: int32(ifIndex)})

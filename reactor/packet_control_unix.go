@@ -31,6 +31,12 @@ func (*control) putSegment(int, int) int { return 0 }
 
 func wantOffload(int, bool, bool) (gro, gso bool) { return false, false }
 
+// speaksUDP does not know ping sockets.
+func speaksUDP(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err != nil || kind == unix.SOCK_DGRAM
+}
+
 // setGroup4 sets an option that takes a group and an interface, which every system knows by an address.
 func setGroup4(fd, option int, group [4]byte, ifIndex int) error {
 	mreq := &unix.IPMreq{Multiaddr: group}

@@ -28,14 +28,14 @@ const maxResolve = 30 * time.Second
 type DialedPacketFunc func(s *PacketConn, err error) (PacketHandler, error)
 
 // DialPacket connects a datagram socket to an address. The network is udp, udp4 or udp6; host names resolve, IPv4
-// first; an empty or unspecified host is this machine. The socket receives from that address alone, and connecting
-// sends nothing: whether anybody is there, answers tell, or SendErrorHandler. It goes to the loop with the fewest
-// connections. Shutdown has what waits in it served and closes it.
+// first, off the loops and within 30 s; an empty or unspecified host is this machine. The socket receives from that
+// address alone, and connecting sends nothing: whether anybody is there, answers tell, or SendErrorHandler. It goes to
+// the loop with the fewest connections. Shutdown has what waits in it served and closes it.
 //
 // DialPacket blocks nowhere and may be called on a loop. nil means that dialed is called exactly once, on a loop, also
 // if Shutdown comes first (net.ErrClosed); before Serve it is when the loops run. Options.MaxDials holds, with
-// ErrDialLimit. nil options are the defaults. Errors,
-// those that dialed gets too, are *net.OpError, or say which option is wrong.
+// ErrDialLimit. nil options are the defaults. Errors, those that dialed gets too, are *net.OpError, or say which option
+// is wrong.
 func (r *Reactor) DialPacket(network, address string, dialed DialedPacketFunc, o *PacketOptions) error {
 	if dialed == nil {
 		return errors.New("reactor: DialPacket without a function")
@@ -223,7 +223,7 @@ func (d *packetDial) connect(to netip.AddrPort) (*PacketConn, error) {
 	if local := d.opts.Local; local != (netip.AddrPort{}) {
 		switch from := local.Addr(); {
 		case from.IsValid() && !from.IsUnspecified():
-			if errno := f.check(0, from, to.Addr()); errno != 0 {
+			if errno := f.check(from, to.Addr()); errno != 0 {
 				return nil, os.NewSyscallError("bind", errno)
 			}
 		default:

@@ -126,11 +126,7 @@ func (p *peer) posted(s segment) {
 
 // mayPost says why Ref.Write cannot post n bytes to a peer. Any goroutine.
 func (c *Conn) mayPost(n int) error {
-	limit := maxPayload6
-	if c.tuple.Remote.Addr().Is4() {
-		limit = maxPayload4
-	}
-	if n <= limit {
+	if n <= c.rare.peer.socket.longest(c.tuple.Remote.Addr()) {
 		return nil
 	}
 	return datagramError(c.origin, "write", c.tuple.Remote, os.NewSyscallError("sendmsg", unix.EMSGSIZE))

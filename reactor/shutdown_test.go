@@ -298,6 +298,83 @@ func TestShutdownWaitsForWhoIsBusy(t *testing.T) {
 	})
 }
 
+// What waits in the socket of a paused connection is served when it resumes, whatever stopped it; without anything there
+// nobody has to resume it.
+func TestShutdownServesThePaused(t *testing.T) {
+	t.Parallel()
+	stops := map[string]func(c *reactor.Conn) (resume func()){
+		"Pause":   func(c *reactor.Conn) func() { c.Pause(); return c.Resume },
+		"Suspend": (*reactor.Conn).Suspend,
+	}
+	tests := []struct {
+		name   string
+		comes  func(t *testing.T, cl client)
+		answer string
+		cause  error
+	}{
+		{"a request", func(_ *testing.T, cl client) { cl.send("hello") }, "hello", nil},
+		{"the peer's end", func(t *testing.T, cl client) { require.NoError(t, cl.CloseWrite()) }, "", io.EOF},
+		{"nothing", nil, "", nil},
+	}
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		for how, stop := range stops {
+			for _, test := range tests {
+				s, w := tr.watched(t, reactor.DataFunc(echo), nil)
+				cl := s.dial()
+				ref := receive(t, w.refs)
+				var resume func()
+				do(t, ref, func(c *reactor.Conn) { resume = stop(c) })
+				if test.comes != nil {
+					test.comes(t, cl)
+				}
+				done := s.shutdown()
+				s.draining()
+				if test.comes != nil {
+					do(t, ref, func(*reactor.Conn) {})
+					require.Empty(t, w.ends, "%s, %s: not awaited", how, test.name)
+					do(t, ref, func(*reactor.Conn) { resume() })
+				}
+				require.Equal(t, test.answer, cl.rest(), "%s, %s", how, test.name)
+				require.Equal(t, test.cause, receive(t, w.ends), "%s, %s", how, test.name)
+				_ = cl.Close()
+				require.NoError(t, receive(t, done))
+			}
+		}
+	})
+}
+
+// A connection that resumes as Shutdown begins is read once more, after what it held was delivered.
+func TestShutdownServesTheResumed(t *testing.T) {
+	t.Parallel()
+	forEachTransport(t, func(t *testing.T, tr transport) {
+		s, w := tr.watched(t, &hooks{data: func(c *reactor.Conn, in []byte) (int, error) {
+			if noted(&pauses, c) {
+				return echo(c, in)
+			}
+			pauses.Store(c.Ref(), true)
+			c.Pause()
+			return 0, nil
+		}}, nil)
+		cl := s.dial()
+		ref := receive(t, w.refs)
+		cl.send("one")
+		eventually(t, "paused", func() (paused bool) {
+			do(t, ref, func(c *reactor.Conn) { paused = noted(&pauses, c) })
+			return paused
+		})
+		cl.send("two")
+		release := block(t, ref)
+		done := s.shutdown()
+		s.draining()
+		require.NoError(t, ref.Do(func(c *reactor.Conn, _ error) { c.Resume() }))
+		release()
+		require.Equal(t, "onetwo", cl.rest())
+		require.NoError(t, receive(t, w.ends))
+		_ = cl.Close()
+		require.NoError(t, receive(t, done))
+	})
+}
+
 // pauses remembers which connections have paused once.
 var pauses sync.Map
 

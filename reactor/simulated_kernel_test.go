@@ -197,10 +197,10 @@ func (k *simulation) Accept(fd int, raw *unix.RawSockaddrAny) (int, unix.Errno) 
 	return n, 0
 }
 
-// SomebodyWaits is poll(2) on a listening socket.
-func (k *simulation) SomebodyWaits(fd int) bool {
+// Readable is poll(2).
+func (k *simulation) Readable(fd int) bool {
 	d := k.at("poll", fd)
-	return d != nil && len(d.queue.waiting) > 0
+	return d != nil && d.readiness()&unix.EPOLLIN != 0
 }
 
 var acceptFaults = []unix.Errno{

@@ -63,6 +63,8 @@ func (o *StreamOptions) listenOptions() []socket.Option[int] {
 	return options
 }
 
+var errUnixRecvBuffer = errors.New("RecvBuffer is for tcp: of two unix sockets the sender's SendBuffer counts")
+
 // checkUnix says which option is none of a unix connection.
 func (o *StreamOptions) checkUnix() error {
 	switch {
@@ -71,7 +73,7 @@ func (o *StreamOptions) checkUnix() error {
 	case o.BindToDevice != "":
 		return errors.New("BindToDevice is for tcp")
 	case o.RecvBuffer > 0:
-		return errors.New("RecvBuffer is for tcp: of two unix sockets the sender's SendBuffer counts")
+		return errUnixRecvBuffer
 	}
 	return nil
 }
@@ -139,7 +141,9 @@ func (o *StreamOptions) recvBuffer() socket.Option[int] {
 // seconds rounds up to what TCP's options take.
 func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
-// SetNoDelay turns Nagle's algorithm off, or on again (TCP_NODELAY, tcp(7)); see StreamOptions.Nagle.
+// SetNoDelay turns Nagle's algorithm off, or on again (TCP_NODELAY, tcp(7)); see StreamOptions.Nagle. It and the setters
+// below answer net.ErrClosed once the connection has ended, what is wrong with a value as Listen does, and else what the
+// system says: for an option of TCP's on a unix connection that is errors.ErrUnsupported.
 func (c *Conn) SetNoDelay(on bool) error {
 	return c.setOption(StreamOptions{Nagle: !on}, (*StreamOptions).noDelay)
 }
@@ -161,15 +165,20 @@ func (c *Conn) SetSendBuffer(bytes int) error {
 	return c.setBuffer("SendBuffer", bytes, StreamOptions{SendBuffer: bytes}, (*StreamOptions).sendBuffer)
 }
 
-// SetRecvBuffer is StreamOptions.RecvBuffer for this connection, 1 to 1 GiB. On a TCP connection it cannot make the
-// window larger than was agreed at the beginning (tcp(7)), so that a large one belongs into StreamOptions.
+// SetRecvBuffer is StreamOptions.RecvBuffer for this connection, 1 to 1 GiB. It cannot make TCP's window larger than was
+// agreed at the beginning (tcp(7)), so that a large one belongs into StreamOptions. On a unix connection, where it would
+// do nothing, the error is errors.ErrUnsupported.
 func (c *Conn) SetRecvBuffer(bytes int) error {
+	c.assertOnLoop()
+	if c.origin.network == "unix" && c.hasFD() {
+		return fmt.Errorf("reactor: %w: %w", errUnixRecvBuffer, errors.ErrUnsupported)
+	}
 	return c.setBuffer("RecvBuffer", bytes, StreamOptions{RecvBuffer: bytes}, (*StreamOptions).recvBuffer)
 }
 
 func (c *Conn) setBuffer(name string, bytes int, o StreamOptions, option func(*StreamOptions) socket.Option[int]) error {
-	if bytes == 0 {
-		return fmt.Errorf("reactor: %s is 0, must be 1 to %d", name, maxSocketBuffer)
+	if bytes < 1 || bytes > maxSocketBuffer {
+		return fmt.Errorf("reactor: %s is %d, must be 1 to %d", name, bytes, maxSocketBuffer)
 	}
 	return c.setOption(o, option)
 }

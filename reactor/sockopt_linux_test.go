@@ -229,7 +229,10 @@ func TestConnOptions(t *testing.T) {
 
 		require.EqualError(t, c.SetUserTimeout(-time.Second), "reactor: UserTimeout is -1s, must be positive, 0 for the default or -1 for none")
 		require.EqualError(t, c.SetSendBuffer(0), "reactor: SendBuffer is 0, must be 1 to 1073741824")
-		require.EqualError(t, c.SetRecvBuffer(-1), "reactor: RecvBuffer is -1, must be 0 to 1073741824")
+		require.EqualError(t, c.SetRecvBuffer(-1), "reactor: RecvBuffer is -1, must be 1 to 1073741824")
+		require.EqualError(t, c.SetSendBuffer(1<<30+1), "reactor: SendBuffer is 1073741825, must be 1 to 1073741824")
+		require.EqualError(t, c.SetKeepAlive(time.Minute, 0, 128), "reactor: KeepAliveCount is 128, must be 0 to 127")
+		check(keepIdle, 15) // nothing was set
 		_ = c.Close()
 	})
 	cl.expectEOF()
@@ -243,6 +246,7 @@ func TestConnOptions(t *testing.T) {
 	do(t, receive(t, unixRefs), func(c *reactor.Conn) {
 		require.ErrorIs(t, c.SetNoDelay(true), errors.ErrUnsupported) // EOPNOTSUPP
 		require.ErrorContains(t, c.SetUserTimeout(1), "UserTimeout: setsockopt")
+		require.ErrorIs(t, c.SetRecvBuffer(1), errors.ErrUnsupported)
 		require.NoError(t, c.SetSendBuffer(30<<10))
 		require.Equal(t, 60<<10, sendBuffer.of(t, c.FD()))
 	})

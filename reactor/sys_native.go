@@ -26,8 +26,8 @@ func resetOnClose(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
-// somebodyWaits says whether the backlog of a listening socket has anybody in it.
-func somebodyWaits(fd int) bool {
+// readable says whether a listening socket has anybody in its backlog, or a stream has bytes, its end or an error to read.
+func readable(fd int) bool {
 	n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 	return n > 0
 }

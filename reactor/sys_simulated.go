@@ -23,7 +23,7 @@ type kernel interface {
 	Ring(fd int)
 	Silence(fd int)
 	Accept(fd int, raw *unix.RawSockaddrAny) (int, unix.Errno)
-	SomebodyWaits(fd int) bool
+	Readable(fd int) bool
 	Recv(fd int, p []byte) (int, unix.Errno)
 	Send(fd int, parts ...[]byte) (int, unix.Errno)
 	ShutdownWriting(fd int)
@@ -56,7 +56,7 @@ type gatherer struct{}
 
 func (*gatherer) send(fd int, parts [][]byte) (int, unix.Errno) { return system.Send(fd, parts...) }
 
-func somebodyWaits(fd int) bool     { return system.SomebodyWaits(fd) }
+func readable(fd int) bool          { return system.Readable(fd) }
 func shutdownWriting(fd int)        { system.ShutdownWriting(fd) }
 func resetOnClose(fd int)           { system.ResetOnClose(fd) }
 func socketError(fd int) unix.Errno { return system.SocketError(fd) }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -210,13 +211,37 @@ func (i *idler) outOfBand(t *testing.T) {
 }
 
 // Connections with a timeout of ten minutes wake their loop less than five times a minute between them, however they
-// talk, and never once they are gone. Soak tests call it with more.
+// talk, and never once they are gone. TestSoakIdleTimeoutsRarelyWake has thirty times as many.
 func TestIdleTimeoutsRarelyWake(t *testing.T) {
 	t.Parallel()
-	rarelyWakes(t, 500)
+	rarelyWakes(t, 500, newSpeakers)
 }
 
-func rarelyWakes(t *testing.T, conns int) {
+// newSpeakers returns how the i-th of many clients says a word and hears it; the next there is none of yet connects.
+func newSpeakers(t *testing.T, a net.Addr) (speak func(i int)) {
+	t.Helper()
+	var clients []halfCloser
+	t.Cleanup(func() {
+		for _, cl := range clients {
+			_ = cl.Close()
+		}
+	})
+	word := []byte("x")
+	return func(i int) {
+		if i == len(clients) {
+			cl, err := dialPlain(a)
+			require.NoError(t, err)
+			clients = append(clients, cl)
+		}
+		_, err := clients[i].Write(word)
+		require.NoError(t, err)
+		_, err = io.ReadFull(clients[i], word)
+		require.NoError(t, err)
+	}
+}
+
+func rarelyWakes(t *testing.T, conns int, speakers func(t *testing.T, a net.Addr) (speak func(i int))) {
+	t.Helper()
 	const (
 		idle    = 10 * time.Minute
 		pause   = 7 * time.Minute // of each client, between two words
@@ -229,29 +254,14 @@ func rarelyWakes(t *testing.T, conns int) {
 		IdleTimeout: idle, FirstByteTimeout: idle, FrameTimeout: idle,
 	})
 	speakEvery := pause / time.Duration(conns)
-	var clients []halfCloser
-	defer func() {
-		for _, cl := range clients {
-			_ = cl.Close()
-		}
-	}()
-	word := []byte("x")
-	speak := func(cl halfCloser) {
-		_, err := cl.Write(word)
-		require.NoError(t, err)
-		_, err = io.ReadFull(cl, word)
-		require.NoError(t, err)
-	}
-	for range conns {
-		cl, err := dialPlain(s.Listener.Addr())
-		require.NoError(t, err)
-		clients = append(clients, cl)
-		speak(cl)
+	speak := speakers(t, s.Listener.Addr())
+	for i := range conns {
+		speak(i)
 		clock.Advance(speakEvery)
 	}
 	rings := clock.Rings()
 	for spoken := 0; time.Duration(spoken)*speakEvery < minutes*time.Minute; spoken++ {
-		speak(clients[spoken%conns])
+		speak(spoken % conns)
 		clock.Advance(speakEvery)
 	}
 	require.Less(t, clock.Rings()-rings, minutes*most)

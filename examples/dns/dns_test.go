@@ -27,9 +27,9 @@ const patience = 20 * time.Second
 func TestMain(m *testing.M) { os.Exit(program.Main(m)) }
 
 // start runs the program.
-func start(t *testing.T) (s *program.Server, udp, tcp string) {
+func start(t *testing.T, args ...string) (s *program.Server, udp, tcp string) {
 	t.Helper()
-	s = program.Start(t, 2, program.Build(t, "."), "-listen", "127.0.0.1:0")
+	s = program.Start(t, 2, program.Build(t, "."), append(args, "-listen", "127.0.0.1:0")...)
 	require.Equal(t, s.Addrs[0], s.Addrs[1], "udp and tcp have one port")
 	return s, s.Addrs[0], s.Addrs[1]
 }
@@ -357,4 +357,31 @@ func TestZoneFiles(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, string(out), "no such file or directory")
 	s.Stop()
+}
+
+// Neither who says nothing nor who takes for ever over a query keeps a connection.
+func TestSlowClients(t *testing.T) {
+	_, _, tcp := start(t, "-patience", "100ms")
+	for _, pause := range []time.Duration{0, 10 * time.Millisecond} {
+		conn, err := net.Dial("tcp", tcp)
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+		if pause > 0 {
+			_, err := conn.Write([]byte{0xff, 0xff}) // a query of 65,535 bytes
+			require.NoError(t, err)
+			drip := time.NewTicker(pause)
+			defer drip.Stop()
+			for range drip.C {
+				if _, err := conn.Write([]byte{0}); err != nil {
+					require.False(t, os.IsTimeout(err), "still there")
+					break
+				}
+			}
+			continue
+		}
+		_, err = conn.Read(make([]byte, 1))
+		require.False(t, os.IsTimeout(err), "still there")
+		require.Error(t, err)
+	}
 }

@@ -35,19 +35,20 @@ var exampleZone string
 
 func main() {
 	address := flag.String("listen", "127.0.0.1:1053", "`address` for udp and tcp; port 0 is one that is free for both")
+	patience := flag.Duration("patience", 10*time.Second, "how long a tcp client may be silent, or take for one query")
 	file := flag.String("zone", "", "zone `file` (RFC 1035) instead of the example's")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "dns: unexpected argument %q, want flags only\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	if err := run(*address, *file); err != nil {
+	if err := run(*address, *file, *patience); err != nil {
 		fmt.Fprintln(os.Stderr, "dns:", err)
 		os.Exit(1)
 	}
 }
 
-func run(address, file string) error {
+func run(address, file string, patience time.Duration) error {
 	var source io.Reader = strings.NewReader(exampleZone)
 	if file != "" {
 		f, err := os.Open(file)
@@ -67,7 +68,7 @@ func run(address, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := listen(r, z, address); err != nil {
+	if err := listen(r, z, address, patience); err != nil {
 		_ = r.Close() // nothing was served
 		return err
 	}
@@ -78,11 +79,12 @@ func run(address, file string) error {
 const portTries = 100
 
 // listen opens both listeners at one port, and says so. A truncated answer sends the client from one to the other.
-func listen(r *reactor.Reactor, z *zones, address string) error {
+func listen(r *reactor.Reactor, z *zones, address string, patience time.Duration) error {
 	stream := reactor.Frames(tcpFrame, reactor.FrameFunc(z.frame))
 	accept := func(*reactor.Conn) (reactor.Handler, error) { return stream, nil }
+	options := &reactor.StreamOptions{IdleTimeout: patience, FrameTimeout: patience} // the latter for who drips
 	for try := 1; ; try++ {
-		tcp, err := r.Listen("tcp", address, accept, &reactor.StreamOptions{IdleTimeout: 10 * time.Second})
+		tcp, err := r.Listen("tcp", address, accept, options)
 		if err != nil {
 			return err
 		}

@@ -85,12 +85,20 @@ func (s *side) Writable(*reactor.Conn) {
 // EOF passes the half-close on. The other half goes on, until its own end closes both connections.
 func (s *side) EOF(*reactor.Conn, []byte) error { return s.other.conn.CloseWrite() }
 
+// Draining is the beginning of the proxy's own end. Little more will be read, so that what a stopped side has to send is
+// cut here: with a reset, lest the part be taken for the whole.
+func (s *side) Draining(*reactor.Conn) {
+	if s.stopped {
+		s.other.conn.Abort()
+	}
+}
+
 // Close ends the other side as this one ended.
 func (s *side) Close(_ *reactor.Conn, err error) {
 	s.pair.cancel()
 	switch {
 	case s.other.conn == nil || err == io.EOF: // both halves have ended, for the other side too
-	case err == nil && !s.stopped:
+	case err == nil:
 		s.other.conn.Close() // a drain, and everything that came was passed on: what the other has still to send is sent
 	default:
 		s.other.conn.Abort()

@@ -24,6 +24,13 @@ const patience = 20 * time.Second
 // serve runs a proxy to the address in this process.
 func serve(t *testing.T, to string) (address string) {
 	t.Helper()
+	_, address = serving(t, to)
+	return address
+}
+
+// serving is serve for who ends it.
+func serving(t *testing.T, to string) (r *reactor.Reactor, address string) {
+	t.Helper()
 	r, err := reactor.New(reactor.Options{Loops: 2})
 	require.NoError(t, err)
 	lis, err := r.Listen("tcp", "127.0.0.1:0", (&proxy{to: to}).accept, streamOptions)
@@ -34,7 +41,7 @@ func serve(t *testing.T, to string) (address string) {
 		require.NoError(t, r.Close())
 		require.NoError(t, <-served)
 	})
-	return lis.Addr().String()
+	return r, lis.Addr().String()
 }
 
 // listen returns a listener for the server's side.
@@ -142,6 +149,35 @@ func TestResets(t *testing.T) {
 		_, err = second.Read(make([]byte, 1))
 		require.ErrorIs(t, err, syscall.ECONNRESET)
 	}
+}
+
+// The proxy's own end is an end for who is silent, and a reset where a side was stopped in the middle of what it sends:
+// nobody takes a part for the whole.
+func TestShutdown(t *testing.T) {
+	lis := listen(t)
+	r, address := serving(t, lis.Addr().String())
+	idle := make([]*net.TCPConn, 2)
+	idle[0], idle[1] = connect(t, address, lis)
+	client, server := connect(t, address, lis)
+	chunk := make([]byte, 1<<20)
+	for range 64 { // much more than all that are on the way hold
+		require.NoError(t, client.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
+		if _, err := client.Write(chunk); err != nil {
+			break
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- r.Shutdown(t.Context()) }()
+	for _, end := range idle {
+		_, err := end.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		require.NoError(t, end.Close())
+	}
+	for _, end := range []*net.TCPConn{client, server} {
+		_, err := io.Copy(io.Discard, end)
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+	}
+	require.NoError(t, <-ended)
 }
 
 // Where there is no server the client is told by the end of its connection.
