@@ -75,7 +75,8 @@ func observe(r *reactor.Reactor, cfg *config, log *slog.Logger, successor bool) 
 		list = append(list, o)
 	}
 	for _, o := range list { // all of them, before any tells that it is there
-		if o.listener, err = net.Listen("tcp", o.address); err != nil && !(successor && errors.Is(err, syscall.EADDRINUSE)) {
+		o.listener, err = net.Listen("tcp", o.address)
+		if waits := successor && errors.Is(err, syscall.EADDRINUSE); err != nil && !waits {
 			return nil, err
 		}
 	}
