@@ -96,9 +96,10 @@ func (t *churnThread) run(w *Window, others *barrier, rate float64) {
 	}
 }
 
-// begin opens connections: as many as there are places for, or as many as are due.
+// begin opens connections: as many as there are places for, or as many as are due. One that breaks at once gives its
+// place back, which is for the next time: without a server there would be no end.
 func (t *churnThread) begin() {
-	for t.asking() && len(t.free) > 0 {
+	for places := len(t.free); places > 0 && t.asking(); places-- {
 		at := clock()
 		if t.plan != nil {
 			if t.plan.next() > at {

@@ -331,6 +331,20 @@ func TestChurn(t *testing.T) {
 	assert.Zero(t, r.Messages)
 }
 
+// A window ends in time though nobody listens, who would make connections break as fast as they are made.
+func TestChurnWithoutAServer(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		lis, err := net.Listen(network, map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")}[network])
+		require.NoError(t, err)
+		at := load.Endpoint{Network: network, Address: lis.Addr().String()}
+		lis.Close()
+		r, err := load.Churn(load.ChurnConfig{Endpoint: at, Conns: 4, Tape: tape(t, 64, false), Threads: 2}, short())
+		require.NoError(t, err)
+		assert.Positive(t, r.Errors)
+		assert.Zero(t, r.Messages)
+	}
+}
+
 // hub sends each frame of a connection to all, after change.
 func hub(t *testing.T, change func([]byte) []byte) load.Endpoint {
 	type member struct{ net.Conn }
