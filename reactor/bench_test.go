@@ -63,6 +63,22 @@ func BenchmarkObserved(b *testing.B) {
 
 // goroutineEcho serves echo as package net has it.
 func goroutineEcho(b *testing.B) net.Addr {
+	return goroutines(b, func(conn net.Conn) {
+		buf := make([]byte, 4096)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			if _, err := conn.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// goroutines has serve called for each connection on a goroutine of its own.
+func goroutines(b *testing.B, serve func(net.Conn)) net.Addr {
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	var wg sync.WaitGroup
@@ -74,16 +90,7 @@ func goroutineEcho(b *testing.B) net.Addr {
 			}
 			wg.Go(func() {
 				defer func() { _ = conn.Close() }()
-				buf := make([]byte, 4096)
-				for {
-					n, err := conn.Read(buf)
-					if err != nil {
-						return
-					}
-					if _, err := conn.Write(buf[:n]); err != nil {
-						return
-					}
-				}
+				serve(conn)
 			})
 		}
 	})
@@ -105,6 +112,38 @@ func BenchmarkFrames(b *testing.B) {
 	batch := slices.Repeat(one, 16)
 	b.SetBytes(int64(len(batch)))
 	benchmarkRequests(b, s.Listener.Addr(), 16, batch, len(batch))
+}
+
+// BenchmarkLargeFrames is a frame and its answer over 16 connections at once, against goroutines that know how long all
+// frames are.
+func BenchmarkLargeFrames(b *testing.B) {
+	frames := codec.LengthPrefix(4, 2<<20)
+	for _, size := range []int{64 << 10, 256 << 10, 1 << 20} {
+		frame, err := frames.AppendFrame(nil, pattern(size))
+		require.NoError(b, err)
+		b.Run(fmt.Sprintf("%dKiB/reactor", size>>10), func(b *testing.B) {
+			s := transport{"tcp", 1}.serve(b, shared(reactor.Frames(frames, reactor.FrameFunc(func(c *reactor.Conn, payload []byte) error {
+				return c.Send(frames, payload)
+			}))), nil)
+			b.SetBytes(int64(len(frame)))
+			benchmarkRequests(b, s.Listener.Addr(), 16, frame, len(frame))
+		})
+		b.Run(fmt.Sprintf("%dKiB/goroutines", size>>10), func(b *testing.B) {
+			a := goroutines(b, func(conn net.Conn) {
+				buf := make([]byte, len(frame))
+				for {
+					if _, err := io.ReadFull(conn, buf); err != nil {
+						return
+					}
+					if _, err := conn.Write(buf); err != nil {
+						return
+					}
+				}
+			})
+			b.SetBytes(int64(len(frame)))
+			benchmarkRequests(b, a, 16, frame, len(frame))
+		})
+	}
 }
 
 // benchmarkRequests makes b.N requests over conns connections, one at a time on each.

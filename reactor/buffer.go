@@ -37,6 +37,9 @@ func bufferClass(size int) int {
 // classSize returns how much room the buffers of a class have.
 func classSize(class int) int { return (4 + class%4) << (class/4 + minBufferBits - 2) }
 
+// bufferRoom returns how much room getBuffer gives for size bytes.
+func bufferRoom(size int) uint { return uint(classSize(bufferClass(size))) }
+
 // getBuffer returns an empty buffer with room for size bytes.
 func getBuffer(size int) *bytebufferpool.ByteBuffer {
 	var b *bytebufferpool.ByteBuffer

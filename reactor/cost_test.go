@@ -16,6 +16,7 @@ import (
 	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/reactor"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // What a connection and a message cost, where it can be counted. AllocsPerRun and MemStats count those of all
@@ -49,6 +50,10 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		sixteen = append(sixteen, one...)
 	}
 	echoFrames := reactor.Frames(frames, reactor.FrameFunc(func(c *reactor.Conn, payload []byte) error { return c.Send(frames, payload) }))
+	largeFrames := codec.LengthPrefix(4, 2<<20)
+	echoLarge := reactor.Frames(largeFrames, reactor.FrameFunc(func(c *reactor.Conn, payload []byte) error { return c.Send(largeFrames, payload) }))
+	large, err := largeFrames.AppendFrame(nil, pattern(1<<20))
+	require.NoError(t, err)
 	rows := []struct {
 		name    string
 		handler reactor.Handler
@@ -59,6 +64,7 @@ func TestMessagesAllocateNothing(t *testing.T) {
 		{"a frame", echoFrames, [][]byte{one}, []int{len(one)}},
 		{"16 frames", echoFrames, [][]byte{sixteen}, []int{len(sixteen)}},
 		{"frames that overlap", echoFrames, [][]byte{sixteen[:len(one)+50], sixteen[len(one)+50:]}, []int{len(one), 15 * len(one)}},
+		{"a frame of 1 MiB", echoLarge, [][]byte{large}, []int{len(large)}},
 		{"60 KiB", reactor.DataFunc(echo), [][]byte{pattern(60 << 10)}, []int{60 << 10}},
 	}
 	forEachTransport(t, func(t *testing.T, tr transport) {
@@ -86,6 +92,44 @@ func TestMessagesAllocateNothing(t *testing.T) {
 			})
 		}
 	})
+}
+
+// A large frame that waits in the socket is received with few calls. After the first its buffer has room for all of it,
+// though 64 KiB have been received by then and the frame is more than three times as long.
+func TestLargeFramesAreReceivedInPlace(t *testing.T) {
+	frames := codec.LengthPrefix(4, 1<<20)
+	frame, err := frames.AppendFrame(nil, pattern(200_000))
+	require.NoError(t, err)
+	received := make(chan int, 1)
+	accept, refs := accepted(reactor.Frames(frames, reactor.FrameFunc(func(_ *reactor.Conn, payload []byte) error {
+		received <- len(payload)
+		return nil
+	})))
+	s := transport{"tcp", 1}.serve(t, accept, &reactor.StreamOptions{RecvBuffer: 1 << 20}) // the kernel may grant less
+	cl := s.dial()
+	ref := receive(t, refs)
+	rd := s.tracing(reactor.TraceOptions{}).Reader()
+	do(t, ref, func(c *reactor.Conn) { // which keeps the loop from reading meanwhile
+		_, err := cl.Write(frame)
+		require.NoError(t, err)
+		raw, err := c.SyscallConn()
+		require.NoError(t, err)
+		eventually(t, "all of it waits in the socket", func() (all bool) {
+			require.NoError(t, raw.Control(func(fd uintptr) {
+				n, err := unix.IoctlGetUint32(int(fd), unix.SIOCINQ)
+				all = err == nil && int(n) == len(frame)
+			}))
+			return all
+		})
+	})
+	require.Equal(t, 200_000, receive(t, received))
+	var reads []int
+	for _, e := range awaitEvent(t, rd, reactor.TraceFrame) {
+		if e.Kind == reactor.TraceRead {
+			reads = append(reads, e.N)
+		}
+	}
+	require.Equal(t, []int{64 << 10, 128 << 10, len(frame) - 192<<10}, reads)
 }
 
 // Ref.Write allocates nothing once its loop and the pools are warm.

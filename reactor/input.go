@@ -60,8 +60,8 @@ func (c *Conn) mayRead() bool { return c.flags&fAgain == 0 && c.receives() }
 // read receives once and delivers.
 //
 // Without a leftover the handler sees the loop's own buffer. A small leftover is put in front of what was received
-// there; a large one grows in its own buffer and is received into, so that the bytes of a large frame are copied only
-// as it grows.
+// there; a large one is received into, in its own buffer, so that the bytes of a large frame are copied only as that
+// grows.
 func (c *Conn) read() {
 	if !c.mayRead() {
 		return // the event is older than the state
@@ -179,16 +179,17 @@ func (c *Conn) keep(rest []byte) {
 	}
 	fits := c.input != nil && cap(c.input.B) <= max(4*n, headroom) // a few bytes shall not hold what a large frame needed
 	switch own := len(old) >= n && &old[len(old)-1] == &rest[n-1]; {
+	case own && n == len(old) && n >= readSize/2: // its room is for what waits in the socket
 	case fits && own:
 		c.consumed += int32(len(old) - n) // it was delivered from there
 	case fits && !own && cap(c.input.B) >= n:
 		c.input.B, c.consumed = append(c.input.B[:0], rest...), 0
 	default:
-		b := getBuffer(n)
-		b.B = append(b.B, rest...)
-		c.dropInput()
-		c.input = b
-		c.chargeRoom()
+		size := n
+		if c.need-n >= readSize && queued(int(c.fd)) > 0 {
+			size = c.inputRoom(n) // now rather than at the next event, which would copy it once more
+		}
+		c.moveInput(rest, size)
 	}
 	limit := c.inputLimit()
 	if (len(rest) > min(limit, maxInput-1) || c.need > limit) && !c.stopped() && c.flags&fAgain == 0 {
@@ -206,23 +207,42 @@ func (c *Conn) inputLimit() int {
 	return limit
 }
 
-// growInput returns room to receive into behind a large leftover. The buffer grows geometrically towards what is
-// needed, but never beyond twice what has come plus one read: a header that promises much reserves nothing.
+// growInput returns room to receive into behind a large leftover: for one read, or two where a large frame needs them.
 func (c *Conn) growInput() []byte {
 	have := len(c.input.B) - int(c.consumed)
 	if free := cap(c.input.B) - len(c.input.B); free == 0 || free < readSize && c.need > have+free {
-		size := min(1<<(bits.Len(2*uint(have)+readSize)-1), maxInput) // more than have
-		if c.need > have {
-			size = min(size, max(c.need, have+headroom)) // a decoder may only know that it needs one byte more
-		}
-		bigger := getBuffer(size)
-		bigger.B = append(bigger.B, c.unconsumed()...)
-		c.dropInput()
-		c.input = bigger
-		c.chargeRoom()
+		c.moveInput(c.unconsumed(), c.inputRoom(have))
 	}
+	size := max(readSize, min(c.need-have, largeRead))
 	end := len(c.input.B)
-	return c.input.B[end:min(end+readSize, cap(c.input.B))]
+	return c.input.B[end:min(end+size, cap(c.input.B))]
+}
+
+// inputRoom returns how large the buffer shall be that holds have bytes and is to hold more: as what is needed, halved
+// until it is not beyond twice what has come plus one read. So it grows geometrically, and a header that promises much
+// reserves nothing. What waits in the socket has come too: where that is the whole frame, nothing is copied to grow.
+func (c *Conn) inputRoom(have int) int {
+	limit := 2*uint(have) + readSize
+	if c.need <= have { // nobody knows what is needed
+		return min(1<<(bits.Len(limit)-1), maxInput) // more than have
+	}
+	size := max(c.need, have+headroom) // a decoder may only know that it needs one byte more
+	if bufferRoom(size) > limit {
+		limit += 2 * uint(queued(int(c.fd)))
+	}
+	for bufferRoom(size) > limit {
+		size = (size + 1) / 2 // whose room is still more than have
+	}
+	return min(size, maxInput)
+}
+
+// moveInput has rest, with which the unconsumed input ends, in a buffer of size bytes.
+func (c *Conn) moveInput(rest []byte, size int) {
+	b := getBuffer(size)
+	b.B = append(b.B, rest...)
+	c.dropInput()
+	c.input = b
+	c.chargeRoom()
 }
 
 // dropInput gives the buffer back.

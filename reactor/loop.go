@@ -16,12 +16,13 @@ import (
 
 // The bounds of one loop's turn and of its buffers.
 const (
-	maxTasksPerTurn = 256      // tasks run for one wake-up before I/O has its turn
-	writesPerTask   = 16       // posted writes that count as one of them: they are queued, and leave together
-	readSize        = 64 << 10 // bytes read for one readiness event
-	headroom        = 4 << 10  // a leftover up to this size is put in front of what is read, see Conn.read
-	gatherSize      = 64 << 10 // written bytes that gather before they are sent
-	maxParts        = 64       // parts of one gathering write; IOV_MAX is 1024 on all systems here
+	maxTasksPerTurn = 256       // tasks run for one wake-up before I/O has its turn
+	writesPerTask   = 16        // posted writes that count as one of them: they are queued, and leave together
+	readSize        = 64 << 10  // bytes read for one readiness event
+	largeRead       = 128 << 10 // bytes read for one of a frame that needs as many, straight into its own buffer
+	headroom        = 4 << 10   // a leftover up to this size is put in front of what is read, see Conn.read
+	gatherSize      = 64 << 10  // written bytes that gather before they are sent
+	maxParts        = 64        // parts of one gathering write; IOV_MAX is 1024 on all systems here
 )
 
 // A source is a descriptor of a loop that is no connection: a listening or a datagram socket. All on its loop. A

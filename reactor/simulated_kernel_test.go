@@ -239,6 +239,16 @@ func (k *simulation) openFiles() (n int) {
 	return n
 }
 
+// Queued is SIOCINQ.
+func (k *simulation) Queued(fd int) int {
+	s := k.streamAt("ioctl", fd)
+	if s == nil {
+		return 0
+	}
+	k.note("ioctl", fd, s.arrived(), 0)
+	return s.arrived()
+}
+
 // Recv is recvfrom(2).
 func (k *simulation) Recv(fd int, p []byte) (int, unix.Errno) {
 	k.interlude(16)
@@ -597,7 +607,7 @@ func (p *simulatedPoller) Delete(fd int) error {
 const patternSize = 4099
 
 var patternTable = func() []byte {
-	t := make([]byte, patternSize+1<<18)
+	t := make([]byte, patternSize+1<<19)
 	x := uint32(1)
 	for i := range t {
 		if i >= patternSize {
@@ -612,7 +622,7 @@ var patternTable = func() []byte {
 	return t
 }()
 
-// patternOf returns n bytes, at most 256 KiB, of a stream's pattern.
+// patternOf returns n bytes, at most 512 KiB, of a stream's pattern.
 func patternOf(stream, offset, n int) []byte {
 	start := (stream*577 + offset) % patternSize
 	return patternTable[start : start+n]

@@ -435,6 +435,9 @@ func (l *life) resumeOne() {
 
 func (l *life) setNeed(c *reactor.Conn) {
 	l.need = l.k.upTo(200)
+	if l.k.stream.MaxInput == 0 && l.k.chance(4) {
+		l.need = l.k.upTo(200_000) // for which the buffer grows
+	}
 	c.Need(l.need)
 }
 

@@ -282,6 +282,9 @@ func (k *simulation) connect() {
 		if k.chance(3) {
 			return 1 + k.upTo(100)
 		}
+		if k.chance(8) {
+			return 1 + k.upTo(250_000)
+		}
 		return 1 + k.upTo(60_000)
 	}
 	s := &stream{serial: k.serial, unix: d.queue.unix, fd: -1, inMax: size(), outMax: size(), moved: k.now(), room: k.now()}

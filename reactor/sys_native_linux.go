@@ -17,3 +17,9 @@ func accept4(fd int, raw *rawAddr) (int, unix.Errno) {
 	n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(raw)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	return int(n), errno
 }
+
+// queued returns how many bytes wait in the socket to be received: more may have come since.
+func queued(fd int) int {
+	n, _ := unix.IoctlGetUint32(fd, unix.SIOCINQ)
+	return int(n)
+}

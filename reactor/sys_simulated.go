@@ -24,6 +24,7 @@ type kernel interface {
 	Silence(fd int)
 	Accept(fd int, raw *unix.RawSockaddrAny) (int, unix.Errno)
 	Readable(fd int) bool
+	Queued(fd int) int
 	Recv(fd int, p []byte) (int, unix.Errno)
 	Send(fd int, parts ...[]byte) (int, unix.Errno)
 	ShutdownWriting(fd int)
@@ -49,6 +50,7 @@ func openNativePoller() (nativePoller, error) { return system.OpenPoller(), nil 
 const ioFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL // of datagrams, whose sockets are real
 
 func accept4(fd int, raw *rawAddr) (int, unix.Errno) { return system.Accept(fd, raw) }
+func queued(fd int) int                              { return system.Queued(fd) }
 func recv(fd int, p []byte) (int, unix.Errno)        { return system.Recv(fd, p) }
 func send(fd int, p []byte) (int, unix.Errno)        { return system.Send(fd, p) }
 
