@@ -71,25 +71,51 @@ func (f *feed) run(t *reactor.Trace) {
 	rd := t.Reader()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	stats, asked, due := make(chan reactor.Stats, 1), false, 0
+	looks, asked, due := make(chan look, 1), false, 0
+	var named map[string]bool // those that were open at the last look
 	for n := 0; ; n++ {
 		if !asked && n >= due {
 			asked, due = true, n+statsEach
-			go func() { stats <- f.reactor.Stats() }() // beside the feed, for a loop that is stuck does not answer at once
+			go func() { looks <- f.look(t) }() // beside the feed, for a loop that is stuck does not answer at once
 		}
 		<-tick.C
 		events, lost := rd.Next()
 		t.Refill()
 		m := newMessage(time.Since(t.Start()), events, lost)
 		select {
-		case s := <-stats:
-			asked, m.Stats = false, newStats(&s)
+		case l := <-looks:
+			asked, m.Stats = false, l.stats
+			named = m.tellOpen(l, named)
 		default:
 		}
 		if !f.tell(m) {
 			return
 		}
 	}
+}
+
+// A look is what there is, beside what happens.
+type look struct {
+	stats *stats
+	at    time.Duration // since the trace's start; what is open was looked up after it
+	open  []conn        // nil if there are more than maxOpen
+}
+
+func (f *feed) look(t *reactor.Trace) look {
+	s := f.reactor.Stats()
+	l := look{stats: newStats(&s), at: time.Since(t.Start())}
+	if s.Conns > maxOpen {
+		return l
+	}
+	l.open = []conn{}
+	for ref := range f.reactor.Conns() {
+		if len(l.open) == maxOpen {
+			l.open = nil
+			break
+		}
+		l.open = append(l.open, newConn(ref.ID(), ref.Loop(), ref.Tuple()))
+	}
+	return l
 }
 
 // tell sends m to all viewers, unless it is empty. It returns false, and forgets the trace, if there are none.

@@ -107,6 +107,7 @@ type told struct {
 	Loops  int
 	Conns  []conn
 	Events []event
+	Open   *struct{ IDs []string }
 	Stats  *struct {
 		Loops   []struct{ Conns int }
 		Sockets []struct{ Network, Address string }
@@ -221,6 +222,38 @@ func TestEvents(t *testing.T) {
 	m := v.until(func(m told) bool { return m.Stats != nil && m.Stats.Loops[0].Conns+m.Stats.Loops[1].Conns == 1 })
 	require.Len(t, m.Stats.Loops, 2)
 }
+
+// What is open is told as it is, sessions included, of which nothing is recorded.
+func TestOpen(t *testing.T) {
+	s := serve(t)
+	lis, err := s.ListenPacket("udp", "127.0.0.1:0", reactor.Sessions(func(*reactor.Session) (reactor.SessionHandler, error) { return sessions{}, nil }, nil), nil)
+	require.NoError(t, err)
+	v := s.watch()
+	v.until(func(m told) bool { return m.Open != nil && len(m.Open.IDs) == 0 })
+	c := s.dial()
+	s.ask(c, "x\n")
+	peer, err := net.Dial("udp", lis.Addr().String())
+	require.NoError(t, err)
+	defer peer.Close()
+	s.say(peer, "hello")
+	names := map[string]string{}
+	m := v.until(func(m told) bool {
+		for _, c := range m.Conns {
+			names[c.ID] = c.Remote
+		}
+		return m.Open != nil && len(m.Open.IDs) == 2
+	})
+	require.ElementsMatch(t, []string{c.LocalAddr().String(), peer.LocalAddr().String()}, []string{names[m.Open.IDs[0]], names[m.Open.IDs[1]]})
+	c.Close()
+	m = v.until(func(m told) bool { return m.Open != nil && len(m.Open.IDs) == 1 })
+	require.Equal(t, peer.LocalAddr().String(), names[m.Open.IDs[0]])
+}
+
+// sessions do nothing.
+type sessions struct{}
+
+func (sessions) Datagram(*reactor.Session, *reactor.Datagram) {}
+func (sessions) Close(*reactor.Session, error)                {}
 
 // A busy loop is not recorded beyond a bound, and what is left out is told.
 func TestBusyLoop(t *testing.T) {

@@ -7,6 +7,7 @@ package live
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/quartet-go/quartet/reactor"
@@ -28,14 +29,21 @@ type (
 
 	message struct {
 		Now    time.Duration `json:"now"`              // until when it tells
-		Conns  []conn        `json:"conns,omitempty"`  // those that Events are about
+		Conns  []conn        `json:"conns,omitempty"`  // those that Events are about, and those new in Open
 		Events []event       `json:"events,omitempty"` // by time
 		Lost   uint64        `json:"lost,omitempty"`   // events that came too fast to be read
 		Stats  *stats        `json:"stats,omitempty"`
+		Open   *open         `json:"open,omitempty"` // with Stats, unless they are more than maxOpen
+	}
+
+	// What is open is told once a second: too many may end at once to be recorded, and of sessions nothing is.
+	open struct {
+		At  time.Duration `json:"at"` // what began before and is not among them has ended
+		IDs []string      `json:"ids"`
 	}
 
 	conn struct {
-		ID     uint64 `json:"id,string"`
+		ID     string `json:"id"`
 		Loop   int    `json:"loop"`  // that which accepted it, if no other has had to do with it
 		Local  string `json:"local"` // "" for unix sockets, as Remote
 		Remote string `json:"remote"`
@@ -77,8 +85,10 @@ type (
 	}
 )
 
-// maxHello is how many connections a hello names.
-const maxHello = 500
+const (
+	maxHello = 500  // connections that a hello names
+	maxOpen  = 2000 // as many as the page remembers
+)
 
 // hello tells who begins to watch what there is.
 func (f *feed) hello(start time.Time) []byte {
@@ -114,10 +124,27 @@ func newMessage(now time.Duration, events []reactor.TraceEvent, lost uint64) *me
 	return m
 }
 
+// tellOpen adds what is open, and names those that were not yet by the last time; it returns what to pass the next time.
+func (m *message) tellOpen(l look, before map[string]bool) map[string]bool {
+	if l.open == nil {
+		return nil
+	}
+	m.Open = &open{At: l.at, IDs: []string{}}
+	now := make(map[string]bool, len(l.open))
+	for _, c := range l.open {
+		m.Open.IDs = append(m.Open.IDs, c.ID)
+		now[c.ID] = true
+		if !before[c.ID] {
+			m.Conns = append(m.Conns, c)
+		}
+	}
+	return now
+}
+
 func (m *message) empty() bool { return len(m.Events) == 0 && m.Lost == 0 && m.Stats == nil }
 
 func newConn(id uint64, loop int, t reactor.FourTuple) conn {
-	c := conn{ID: id, Loop: loop}
+	c := conn{ID: strconv.FormatUint(id, 10), Loop: loop}
 	if t != (reactor.FourTuple{}) {
 		c.Local, c.Remote = t.Local.String(), t.Remote.String()
 	}

@@ -74,6 +74,24 @@ func TestConnectionsComeAndGo(t *testing.T) {
 	p.says("#who", "accepted here")
 }
 
+// When more end at once than is recorded, none is shown as open for ever.
+func TestManyEndAtOnce(t *testing.T) {
+	s := framed(t)
+	p := open(t, s.page, desk)
+	var all []client
+	for range 1500 {
+		all = append(all, s.dial())
+	}
+	p.says("#status", "1500 connections")
+	p.until("rows are full", `document.querySelectorAll('.conn[data-state="open"]').length === 200`)
+	p.says("#more", "^1300 more")
+	for _, c := range all {
+		c.Close()
+	}
+	p.says("#status", "live, 0 connections")
+	p.until("none is open", `document.querySelectorAll('.conn[data-state="open"]').length === 0`)
+}
+
 // The bytes of a chosen connection gather into a frame, read by read.
 func TestBytesGatherIntoFrames(t *testing.T) {
 	s := framed(t)

@@ -183,9 +183,10 @@ function status() {
   byID("live").setAttribute("aria-pressed", String(view.live));
   byID("span").textContent = duration(view.span);
   const more = byID("more");
-  const hidden = (lanes.hidden ?? 0) + (view.filter ? 0 : model.unnamed);
+  const shown = lanes.rows.filter((r) => r.conn).length, all = model.loops.reduce((n, l) => n + (l.stats?.conns ?? 0), 0);
+  const hidden = lanes.hidden ? Math.max(lanes.hidden, view.filter ? 0 : all - shown) : 0;
   more.hidden = hidden === 0;
-  more.textContent = `${number(hidden)} more connections are not shown; filter to find one.`;
+  more.textContent = `${number(hidden)} more are not shown; the filter finds those that have done something.`;
 }
 
 let drawn = 0;

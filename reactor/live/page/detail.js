@@ -13,8 +13,8 @@ const maxCells = 72; // bytes that get a cell each; more are drawn in proportion
 const roles = {
   accepted: "An active socket, accepted here: the peer connected, a passive open.",
   dialled: "An active socket, dialled here: an active open.",
-  session: "A session: the datagrams of one sender.",
-  unix: "A connection over a unix socket, which has no numbers.",
+  session: "A session: the datagrams of one sender. They are on the lane of its loop.",
+  stream: "A connection over a unix socket, which has no numbers.",
 };
 
 function element(tag, attributes = {}, ...children) {
@@ -62,9 +62,9 @@ export class Detail {
     this.step = view.step;
     this.root.querySelector("#who").replaceChildren(...(c ? this.who(c) : this.nobody()));
     const bytes = this.root.querySelector("#bytes");
-    bytes.hidden = !c;
-    if (c) {
-      const s = stateOf(c, view.at);
+    bytes.hidden = !c || model.role(c) === "session";
+    if (!bytes.hidden) {
+      const s = stateOf(c, view.at, model.gaps(c));
       bytes.querySelector(".strip").replaceChildren(this.strip(s));
       bytes.querySelector(".says").textContent = says(s);
       this.meters(bytes.querySelector(".meters"), s);

@@ -213,6 +213,7 @@ export class Lanes {
     if (label.dataset.state === state && label.dataset.role === role && label.ariaSelected === String(chosen)) return;
     label.dataset.state = state;
     label.dataset.role = role;
+    if (role === "dialled") label.title = label.title.replace("←", "→");
     label.ariaSelected = String(chosen);
     label.ariaLabel = `${label.title}, ${role}, ${state}`;
     label.querySelector(".role").textContent = state === "open" ? role : `${role}, ${state}`;
@@ -281,12 +282,13 @@ export class Lanes {
   drawConn(g, c, y) {
     const { view } = this;
     const middle = y + rowHeight / 2;
-    const from = Math.max(0, this.x(c.opened ?? 0)), to = Math.min(this.width, c.closed === null ? this.x(view.at) : this.x(c.closed));
+    const until = view.live ? view.at : this.model.now; // what is known
+    const from = Math.max(0, this.x(Math.max(c.opened ?? 0, this.model.forgotten))), to = Math.min(this.width, this.x(Math.min(c.closed ?? until, until)));
     g.fillStyle = color("muted");
     g.globalAlpha = 0.5;
     if (to > from) g.fillRect(from, middle - 0.5, to - from, 1);
     for (const s of stops(c)) {
-      const a = Math.max(0, this.x(s.from)), b = Math.min(this.width, this.x(Math.min(s.to, view.at)));
+      const a = Math.max(0, this.x(s.from)), b = Math.min(this.width, this.x(Math.min(s.to, until)));
       if (b > a) hatch(g, a, y + 3, b - a, rowHeight - 7, color("partial"));
     }
     g.lineWidth = 1.8;
@@ -319,6 +321,10 @@ export class Lanes {
   }
 
   drawLoop(g, l, y) {
+    if (l.stats?.stuck && this.view.at > l.last) { // what holds it is told when it is over
+      const x = Math.max(0, this.x(l.last));
+      hatch(g, x, y + 8, Math.min(this.width, this.x(this.view.at)) - x, loopHeight - 17, color("block"));
+    }
     const colorOf = { ready: "ready", turn: "muted", socket: "accept", accept: "accept", task: "task", timer: "timer", close: "ink", datagrams: "read" };
     const drawn = {};
     this.shown(l.spans, 1e9, (e) => {
@@ -454,15 +460,15 @@ function nameConn(label, c) {
   label.className = "conn";
   label.dataset.conn = c.id;
   label.setAttribute("role", "option");
-  label.title = c.local === "" ? "unix" : `${c.local} ← ${c.remote}`;
-  nameAddress(label, "", c.remote || "unix");
+  label.title = c.local === "" ? `unix #${c.id}` : `${c.local} ← ${c.remote}`;
+  nameAddress(label, "", c.remote || label.title);
   part(label, "role", "");
 }
 
-// nameAddress has the port stay where there is no room for the host.
+// nameAddress has the port, or the name of a file, stay where there is no room for what is before it.
 function nameAddress(label, network, address) {
   const name = part(label, "tuple", "");
-  const at = address.startsWith("/") ? -1 : address.lastIndexOf(":");
+  const at = address.lastIndexOf(address.startsWith("/") ? "/" : ":");
   part(name, "host", network + (at < 0 ? address : address.slice(0, at)));
   if (at >= 0) part(name, "port", address.slice(at));
 }
@@ -475,7 +481,7 @@ function nameSocket(label, s) {
   nameAddress(label, s.network + " ", s.address);
   part(label, "role", s.packets ? "datagrams" : `passive, ${number(s.accepts)} accepted`);
   label.ariaLabel = `${s.network} ${s.address}, ${label.lastChild.textContent}`;
-  label.title = s.packets ? "a socket for datagrams" : "a passive socket: it listens, and accepting makes active ones";
+  label.title = `${s.address}, ` + (s.packets ? "a socket for datagrams" : "a passive socket: it listens, and accepting makes active ones");
 }
 
 function nameLoop(label, i, l, shown) {
@@ -484,7 +490,7 @@ function nameLoop(label, i, l, shown) {
   label.setAttribute("role", "presentation");
   const s = l.stats;
   const busy = l.busy === null ? "" : `${Math.round(l.busy * 100)} % busy`;
-  const text = s?.stuck ? "does not answer: a handler holds it" : [s ? many(s.conns, "connection") : "", busy].filter(Boolean).join(", ");
+  const text = s?.stuck ? "held by a handler" : [s ? many(s.conns, "connection") : "", busy].filter(Boolean).join(", ");
   if (label.dataset.text === text) return;
   label.dataset.text = text;
   label.replaceChildren();

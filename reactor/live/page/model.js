@@ -53,7 +53,7 @@ function insert(events, e) {
 // roleOf says how a connection came to be, as far as its name and its first events tell.
 function roleOf(c, sockets) {
   if (c.accepted) return "accepted";
-  if (c.local === "") return c.opened === null ? "unix" : "dialled";
+  if (c.local === "") return c.opened === null ? "stream" : "dialled";
   const port = c.local.slice(c.local.lastIndexOf(":"));
   const socket = sockets.find((s) => s.address.endsWith(port) && !s.network.startsWith("unix"));
   if (!socket) return "dialled";
@@ -68,21 +68,20 @@ export class Model {
   reset(hello) {
     this.events = [];
     this.conns = new Map();
-    this.loops = Array.from({ length: hello.loops }, () => ({ spans: [], stats: null, busy: null, rate: null }));
+    this.loops = Array.from({ length: hello.loops }, () => ({ spans: [], last: 0, stats: null, busy: null, rate: null }));
     this.sockets = [];
     this.now = 0;
-    this.missing = 0; // events and messages that did not arrive
-    this.unnamed = hello.unnamed ?? 0;
+    this.forgotten = 0; // until when
     this.tell(hello.stats);
     for (const c of hello.conns) this.meet(c);
   }
 
   add(message) {
     this.now = Math.max(this.now, message.now);
-    this.missing += message.lost ?? 0;
     for (const c of message.conns ?? []) this.meet(c);
     for (const e of message.events ?? []) this.note(e);
     if (message.stats) this.tell(message.stats, message.now);
+    if (message.open) this.check(message.open);
     if (this.events.length > maxEvents) this.forget(this.events[forgetStep].at);
     if (this.conns.size > maxConns) this.drop();
   }
@@ -90,16 +89,21 @@ export class Model {
   meet(c) {
     const known = this.conns.get(c.id);
     if (known) return known;
-    const conn = { ...c, accepted: false, framed: false, opened: null, closed: null, reason: "", last: 0, events: [] };
+    const conn = { ...c, accepted: false, framed: false, opened: null, closed: null, reason: "", last: 0, events: [], guess: null };
     this.conns.set(c.id, conn);
     return conn;
   }
 
   note(e) {
     insert(this.events, e);
+    this.loops[e.loop].last = Math.max(this.loops[e.loop].last, e.at + (e.duration ?? 0));
     if (e.duration && e.kind !== "data" && e.kind !== "frame") insert(this.loops[e.loop].spans, e);
     const c = this.conns.get(e.conn);
     if (!c) return;
+    if (c.guess) { // it was not over: it was on its way to a loop, or this is how it ended
+      c.events.splice(c.events.indexOf(c.guess), 1);
+      c.guess = c.closed = null;
+    }
     if (!c.framed && (e.kind === "frame" || e.kind === "partial frame")) {
       c.framed = true;
       for (const before of c.events) before.mark = markOf(before, c);
@@ -113,6 +117,17 @@ export class Model {
     if (e.kind === "close" || e.kind === "refuse") {
       c.closed = e.at;
       c.reason = e.text;
+    }
+  }
+
+  // check has connections end that are no longer open though nobody told.
+  check(open) {
+    const ids = new Set(open.ids);
+    for (const c of this.conns.values()) {
+      if (c.closed !== null || ids.has(c.id) || c.last > open.at) continue;
+      c.guess = { kind: "close", mark: "close", at: open.at, conn: c.id, loop: c.loop, n: 0, of: 0, text: "closed before; when was not recorded" };
+      c.closed = open.at;
+      insert(c.events, c.guess);
     }
   }
 
@@ -134,6 +149,7 @@ export class Model {
   forget(at) {
     const cut = (events) => events.splice(0, after(events, at));
     cut(this.events);
+    this.forgotten = at;
     for (const l of this.loops) cut(l.spans);
     for (const [id, c] of this.conns) {
       cut(c.events);
@@ -151,6 +167,11 @@ export class Model {
     return roleOf(c, this.sockets);
   }
 
+  // gaps are the times in which not all was recorded of a connection.
+  gaps(c) {
+    return this.loops[c.loop].spans.filter((e) => e.kind === "gap");
+  }
+
   oldest() {
     return this.events.length ? this.events[0].at : this.now;
   }
@@ -159,14 +180,23 @@ export class Model {
 // stateOf replays a connection's events up to a moment. Positions count the bytes of its stream that have been seen;
 // where the page did not see the beginning, they count from there, and what a partial frame says of what is left puts
 // them right.
-export function stateOf(c, at) {
+// right; so it does after a gap, past which nothing is known to be held.
+export function stateOf(c, at, gaps = []) {
   const s = {
-    seen: 0, received: 0, consumed: 0, sent: 0, unsent: 0, reads: [], frames: [], partial: null,
+    received: 0, consumed: 0, sent: 0, unsent: 0, reads: [], frames: [], partial: null,
     stopped: new Set(), ended: false, shut: false, closed: false, reason: "", interest: "",
+  };
+  let gap = 0;
+  const skip = (until) => {
+    const before = gap;
+    while (gap < gaps.length && gaps[gap].at <= until) gap++;
+    if (gap === before) return;
+    s.consumed = s.received;
+    s.partial = null;
   };
   for (const e of c.events) {
     if (e.at > at) break;
-    s.seen++;
+    skip(e.at);
     switch (e.kind) {
       case "read":
         if (e.n > 0) s.reads.push({ from: s.received, n: e.n, at: e.at, of: e.of });
@@ -223,6 +253,7 @@ export function stateOf(c, at) {
         break;
     }
   }
+  skip(at);
   return s;
 }
 
