@@ -68,7 +68,7 @@ export class Model {
   reset(hello) {
     this.events = [];
     this.conns = new Map();
-    this.loops = Array.from({ length: hello.loops }, () => ({ spans: [], last: 0, stats: null, busy: null, rate: null }));
+    this.loops = Array.from({ length: hello.loops }, () => ({ spans: [], last: 0, stats: null, busy: null }));
     this.sockets = [];
     this.now = 0;
     this.forgotten = 0; // until when
@@ -89,7 +89,7 @@ export class Model {
   meet(c) {
     const known = this.conns.get(c.id);
     if (known) return known;
-    const conn = { ...c, accepted: false, framed: false, opened: null, closed: null, reason: "", last: 0, events: [], guess: null };
+    const conn = { ...c, accepted: false, framed: false, opened: null, closed: null, last: 0, events: [], guess: null };
     this.conns.set(c.id, conn);
     return conn;
   }
@@ -114,10 +114,7 @@ export class Model {
     if (e.kind === "accept") c.accepted = true;
     else c.loop = e.loop; // the loop that accepts may hand it to another
     if (e.kind === "accept" || e.kind === "open") c.opened = Math.min(c.opened ?? e.at, e.at);
-    if (e.kind === "close" || e.kind === "refuse") {
-      c.closed = e.at;
-      c.reason = e.text;
-    }
+    if (e.kind === "close" || e.kind === "refuse") c.closed = e.at;
   }
 
   // check has connections end that are no longer open though nobody told.
@@ -135,11 +132,7 @@ export class Model {
     this.sockets = stats.sockets;
     stats.loops.forEach((s, i) => {
       const l = this.loops[i];
-      if (l.stats && now > l.at) {
-        const seconds = (now - l.at) / 1e9;
-        l.busy = s.busy ? (s.busy - l.stats.busy) / (now - l.at) : null;
-        l.rate = (s.events - l.stats.events) / seconds;
-      }
+      if (l.stats && now > l.at) l.busy = s.busy ? (s.busy - l.stats.busy) / (now - l.at) : null;
       l.stats = s;
       l.at = now ?? 0;
     });
@@ -179,12 +172,11 @@ export class Model {
 
 // stateOf replays a connection's events up to a moment. Positions count the bytes of its stream that have been seen;
 // where the page did not see the beginning, they count from there, and what a partial frame says of what is left puts
-// them right.
-// right; so it does after a gap, past which nothing is known to be held.
+// them right; so it does after a gap, past which nothing is known to be held.
 export function stateOf(c, at, gaps = []) {
   const s = {
-    received: 0, consumed: 0, sent: 0, unsent: 0, reads: [], frames: [], partial: null,
-    stopped: new Set(), ended: false, shut: false, closed: false, reason: "", interest: "",
+    received: 0, consumed: 0, unsent: 0, reads: [], frames: [], partial: null,
+    stopped: new Set(), why: "", closed: false, reason: "", interest: "",
   };
   let gap = 0;
   const skip = (until) => {
@@ -199,7 +191,7 @@ export function stateOf(c, at, gaps = []) {
     skip(e.at);
     switch (e.kind) {
       case "read":
-        if (e.n > 0) s.reads.push({ from: s.received, n: e.n, at: e.at, of: e.of });
+        if (e.n > 0) s.reads.push({ from: s.received, n: e.n });
         s.received += e.n;
         if (s.partial) s.partial.have += e.n;
         s.stopped.clear(); // else it would not be read from: that it goes on was not recorded
@@ -208,7 +200,7 @@ export function stateOf(c, at, gaps = []) {
       case "data": {
         const n = e.kind === "frame" ? e.of : e.n;
         if (e.kind === "data" && (n === 0 || c.framed)) break;
-        s.frames.push({ from: s.consumed, n, payload: e.kind === "frame" ? e.n : n, at: e.at, decoded: e.kind === "frame" });
+        s.frames.push({ from: s.consumed, n, payload: e.n, decoded: e.kind === "frame" });
         s.consumed += n;
         s.received = Math.max(s.received, s.consumed); // the read was not seen
         s.partial = null;
@@ -222,7 +214,6 @@ export function stateOf(c, at, gaps = []) {
         s.partial = { have: e.n, need: e.of };
         break;
       case "write":
-        s.sent += e.n;
         s.unsent = e.of - e.n;
         break;
       case "write again":
@@ -238,12 +229,6 @@ export function stateOf(c, at, gaps = []) {
         break;
       case "interest":
         s.interest = e.text;
-        break;
-      case "eof":
-        s.ended = true;
-        break;
-      case "shut":
-        s.shut = true;
         break;
       case "close":
       case "refuse":
