@@ -18,13 +18,10 @@ import (
 // the hello's Start.
 type (
 	hello struct {
-		Start   time.Time `json:"start"`
-		Every   int64     `json:"every"` // milliseconds between messages
-		Burst   int       `json:"burst"` // events of each loop in a message, at most
-		Loops   int       `json:"loops"`
-		Conns   []conn    `json:"conns"`             // those that are open, maxHello at most
-		Unnamed int       `json:"unnamed,omitempty"` // how many more there are; they are named by what they do
-		Stats   *stats    `json:"stats"`
+		Start time.Time `json:"start"`
+		Loops int       `json:"loops"`
+		Conns []conn    `json:"conns"` // those that are open, maxHello at most
+		Stats *stats    `json:"stats"`
 	}
 
 	message struct {
@@ -61,20 +58,14 @@ type (
 	}
 
 	stats struct {
-		Conns    int64       `json:"conns"`
-		Buffered int64       `json:"buffered"`
-		Loops    []loopStats `json:"loops"`
-		Sockets  []socket    `json:"sockets"` // those that listen, and those for datagrams
+		Loops   []loopStats `json:"loops"`
+		Sockets []socket    `json:"sockets"` // those that listen, and those for datagrams
 	}
 
 	loopStats struct {
-		Conns  int    `json:"conns"`
-		Tasks  int    `json:"tasks"` // that wait
-		Stuck  bool   `json:"stuck"` // it does not answer
-		Events uint64 `json:"events"`
-		Reads  uint64 `json:"reads"`
-		Writes uint64 `json:"writes"`
-		Busy   int64  `json:"busy"` // nanoseconds in all, 0 without Options.Measure
+		Conns int   `json:"conns"`
+		Stuck bool  `json:"stuck"` // it does not answer
+		Busy  int64 `json:"busy"`  // nanoseconds in all, 0 without Options.Measure
 	}
 
 	socket struct {
@@ -93,11 +84,10 @@ const (
 // hello tells who begins to watch what there is.
 func (f *feed) hello(start time.Time) []byte {
 	s := f.reactor.Stats()
-	h := &hello{Start: start, Every: every.Milliseconds(), Burst: burst, Loops: len(s.Loops), Conns: []conn{}, Stats: newStats(&s)}
+	h := &hello{Start: start, Loops: len(s.Loops), Conns: []conn{}, Stats: newStats(&s)}
 	for ref := range f.reactor.Conns() {
 		if len(h.Conns) == maxHello {
-			h.Unnamed++
-			continue
+			break // the others are named by what they do
 		}
 		h.Conns = append(h.Conns, newConn(ref.ID(), ref.Loop(), ref.Tuple()))
 	}
@@ -152,10 +142,10 @@ func newConn(id uint64, loop int, t reactor.FourTuple) conn {
 }
 
 func newStats(from *reactor.Stats) *stats {
-	s := &stats{Conns: from.Conns, Buffered: from.Buffered, Sockets: []socket{}}
+	s := &stats{Sockets: []socket{}}
 	for i := range from.Loops {
 		l := &from.Loops[i]
-		told := loopStats{Conns: l.Conns, Tasks: l.Mailbox, Stuck: l.Stale, Events: l.Events, Reads: l.Reads, Writes: l.Writes}
+		told := loopStats{Conns: l.Conns, Stuck: l.Stale}
 		if l.EventTime != nil {
 			told.Busy = int64(l.EventTime.Sum)
 		}
