@@ -106,7 +106,7 @@ func View(p *inspect.Page, width int) []string {
 			for i, n := range before.TaskLag.Counts {
 				h.Counts[i] -= n
 			}
-			lag = h.Quantile(0.99).String()
+			lag = brief(h.Quantile(0.99))
 		}
 		if l.Stale {
 			busy = "stuck"
@@ -149,4 +149,20 @@ func short(n float64) string {
 		n /= 1000
 	}
 	return "lots"
+}
+
+// brief writes a time of less than a hundred hours with at most eight characters.
+func brief(d time.Duration) string {
+	precision := time.Minute
+	switch {
+	case d < time.Millisecond:
+		precision = 10 * time.Nanosecond
+	case d < time.Second:
+		precision = 10 * time.Microsecond
+	case d < time.Minute:
+		precision = 10 * time.Millisecond
+	case d < time.Hour:
+		precision = time.Second
+	}
+	return d.Round(precision).String()
 }

@@ -69,7 +69,7 @@ func TestView(t *testing.T) {
 	lines := top.View(page(), 80)
 	text := strings.Join(lines, "\n")
 	require.Contains(t, text, "12:00:00  1234567 connections, 500M opened/s")
-	require.Contains(t, text, "1023  50.0% 1234567      500M        500T        500P    123G  65536 2.097152s")
+	require.Contains(t, text, "1023  50.0% 1234567      500M        500T        500P    123G  65536     2.1s")
 	require.Contains(t, text, "      2500        1.5G    3  <")
 	require.Contains(t, text, "unix 8")
 	require.Contains(t, text, "(12 reads and writes")
@@ -79,6 +79,9 @@ func TestView(t *testing.T) {
 		require.Equal(t, strings.Contains(line, "<"), strings.HasSuffix(line, "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535"), line)
 	}
 	require.Contains(t, strings.Join(top.View(page(), 0), "\n"), "5678]:65535<-[2001")
+	p := page()
+	p.Loops[0].TaskLag.Max = 123456789 * time.Nanosecond
+	require.Contains(t, strings.Join(top.View(p, 80), "\n"), " 65536 123.46ms\n")
 	for _, line := range top.View(page(), 20) {
 		require.LessOrEqual(t, len(line), 20)
 	}
