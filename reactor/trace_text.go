@@ -25,42 +25,52 @@ func (e *TraceEvent) String() string {
 	case TraceOpen:
 		return "opened"
 	case TraceData:
-		return fmt.Sprintf("handler consumed %d of %d bytes", e.N, e.Of)
+		return fmt.Sprintf("handler consumed %d of %v", e.N, octets(e.Of))
 	case TraceFrame:
-		return fmt.Sprintf("handler took a frame of %d bytes, payload %d", e.Of, e.N)
+		return fmt.Sprintf("handler took a frame of %v, payload %d", octets(e.Of), e.N)
 	case TraceClose:
 		if e.Of > 0 {
-			return fmt.Sprintf("closed: %v, %d bytes unsent", CloseReason(e.N), e.Of)
+			return fmt.Sprintf("closed: %v, %v unsent", CloseReason(e.N), octets(e.Of))
 		}
 		return "closed: " + CloseReason(e.N).String()
 	case TraceRefuse:
 		return "refused"
 	case TraceRead:
-		return fmt.Sprintf("read %d bytes, with room for %d", e.N, e.Of)
+		return fmt.Sprintf("read %v, with room for %d", octets(e.N), e.Of)
 	case TraceReadAgain:
 		return "nothing to read (EAGAIN)"
 	case TracePartial:
-		return fmt.Sprintf("partial frame: %d bytes, %d needed", e.N, e.Of)
+		return fmt.Sprintf("partial frame: %v, %d needed", octets(e.N), e.Of)
 	case TraceWrite:
-		return fmt.Sprintf("wrote %d of %d bytes", e.N, e.Of)
+		return fmt.Sprintf("wrote %d of %v", e.N, octets(e.Of))
 	case TraceWriteAgain:
-		return fmt.Sprintf("wrote none of %d bytes (EAGAIN)", e.Of)
+		return fmt.Sprintf("wrote none of %v (EAGAIN)", octets(e.Of))
 	case TraceInterest:
 		return fmt.Sprintf("watched for %v, before: %v", interest(e.N), interest(e.Of))
 	case TraceStopped:
-		return fmt.Sprintf("reading stops: %v, %d bytes unsent", StopReason(e.N), e.Of)
+		return fmt.Sprintf("reading stops: %v, %v unsent", StopReason(e.N), octets(e.Of))
 	case TraceResumed:
 		return fmt.Sprintf("reading goes on, no longer %v", StopReason(e.N))
 	case TraceEOF:
-		return fmt.Sprintf("the peer has ended, %d bytes unconsumed", e.N)
+		return fmt.Sprintf("the peer has ended, %v unconsumed", octets(e.N))
 	case TraceShut:
 		return "writing half shut down"
 	case TraceDatagrams:
-		return fmt.Sprintf("received %d datagrams of at most %d", e.N, e.Of)
+		return fmt.Sprintf("received %d of at most %d datagrams", e.N, e.Of)
 	case TraceGap:
 		return "only what lasts was recorded, for the burst was used up"
 	}
 	return e.Kind.String()
+}
+
+// octets is a number of bytes.
+type octets int
+
+func (n octets) String() string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return fmt.Sprintf("%d bytes", int(n))
 }
 
 // hintNames names the parts of N in a TraceReady event.

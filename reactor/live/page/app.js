@@ -170,7 +170,7 @@ function status() {
   const s = byID("status");
   const behind = Math.max(0, serverNow() - view.at);
   let state = "live", text = `live, ${many(model.loops.reduce((n, l) => n + (l.stats?.conns ?? 0), 0), "connection")}`;
-  if (!connected) [state, text] = ["lost", "the server does not answer"];
+  if (!connected) [state, text] = ["lost", "no answer, asking again"];
   else if (view.playing) [state, text] = ["behind", `playing, ${duration(behind)} behind`];
   else if (!view.live) [state, text] = ["paused", `paused, ${(view.at / 1e9).toFixed(6)} s`];
   if (connected && missed) text += `, ${many(missed, "message")} missed`;
@@ -203,8 +203,9 @@ function frame(now) {
 }
 
 function legend() {
-  const list = document.querySelector("#legend ul");
+  const list = document.querySelector("#legend ul"), help = document.querySelector("#keys .marks");
   list.replaceChildren();
+  help.replaceChildren();
   for (const [kind, { name, about }] of Object.entries(marks)) {
     const item = document.createElement("li"), label = document.createElement("label"), box = document.createElement("input"), mark = document.createElement("canvas");
     box.type = "checkbox";
@@ -218,6 +219,12 @@ function legend() {
     item.append(label);
     list.append(item);
     drawMark(mark, kind);
+    const row = document.createElement("div"), term = document.createElement("dt"), says = document.createElement("dd"), same = document.createElement("canvas");
+    term.append(same, name);
+    says.append(about);
+    row.append(term, says);
+    help.append(row);
+    drawMark(same, kind);
   }
 }
 
@@ -253,7 +260,8 @@ document.addEventListener("keydown", (e) => {
     if (e.key === "Escape") e.target.blur();
     return;
   }
-  if (e.target.matches("select, summary, input, button") && (e.key === " " || e.key.startsWith("Arrow"))) return;
+  if (e.key === " " && e.target.matches("select, summary, input, button")) return;
+  if (e.key.startsWith("Arrow") && e.target.matches("select")) return;
   if (e.target.id === "story" && e.key.startsWith("Arrow") && (e.key === "ArrowUp" || e.key === "ArrowDown")) return;
   const act = keys[e.key];
   if (!act) return;

@@ -9,6 +9,7 @@ import { duration, many, number } from "./lanes.js";
 const maxLines = 60; // of the story
 const maxFrames = 6; // that are drawn before what has not been consumed
 const maxCells = 72; // bytes that get a cell each; more are drawn in proportion
+const gutter = 46; // pixels left of the strip, for what its rows are
 
 const roles = {
   accepted: "An active socket, accepted here: the peer connected, a passive open.",
@@ -56,7 +57,7 @@ export class Detail {
     const c = model.conns.get(view.chosen);
     const events = c ? c.events : model.events;
     const end = after(events, view.at);
-    const now = `${view.chosen} ${end} ${events[0]?.at} ${events[end - 1]?.at} ${view.off.size} ${c && model.role(c)} ${this.root.clientWidth}`;
+    const now = `${view.chosen} ${end} ${events[0]?.at} ${events[end - 1]?.at} ${view.off.size} ${c ? model.role(c) : model.conns.size} ${this.root.clientWidth}`;
     if (now === this.shown && view.step === this.step) return;
     this.shown = now;
     this.step = view.step;
@@ -73,9 +74,15 @@ export class Detail {
   }
 
   nobody() {
+    const own = element("p", {}, "Below is what all loops do. The task once a second is this page's own: it asks each loop for its figures.");
+    const first = this.model.sockets[0];
+    if (this.model.conns.size === 0 && first) {
+      const [heading, ask] = first.packets ? ["No connection: datagrams need none", "Send some, a line each: "] : ["No connection yet", "Make one and type a line: "];
+      return [element("h2", {}, heading), element("p", {}, ask, element("code", {}, commandFor(first))), own];
+    }
     return [
       element("h2", {}, "No connection is chosen"),
-      element("p", {}, "Choose one, with a click or with the arrow keys up and down, to see its bytes gather into frames. Below is what all loops do."),
+      element("p", {}, "Choose one, with a click or with the arrow keys up and down, to see its bytes gather into frames."), own,
     ];
   }
 
@@ -99,19 +106,20 @@ export class Detail {
     const need = s.partial ? Math.max(s.partial.need, s.partial.have) : s.received - s.consumed;
     const to = Math.max(s.received, s.consumed + need, from + 1);
     const width = Math.max(240, this.root.querySelector("#bytes .strip").clientWidth), height = 96;
-    const x = (at) => ((Math.min(Math.max(at, from), to) - from) / (to - from)) * (width - 4) + 2;
+    const x = (at) => ((Math.min(Math.max(at, from), to) - from) / (to - from)) * (width - gutter - 2) + gutter;
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": says(s) });
     const label = (at, end, y, className, text, short) => {
       const room = x(end) - x(at);
       const fits = room > text.length * 6.4 ? text : room > short.length * 6.8 ? short : "";
       if (fits) picture.append(svg("text", { x: (x(at) + x(end)) / 2, y, class: className }, fits));
     };
-    // The labels' rows: "reads" and "frames" are told by the legend; a read that began before is cut.
+    for (const [y, name] of [[30, "reads"], [51, "bytes"], [72, "frames"]]) picture.append(svg("text", { x: 0, y, class: "row" }, name));
+    // A read that began before is cut.
     s.reads.forEach((r, i) => {
       if (r.from + r.n <= from) return;
       const start = Math.max(r.from, from);
       picture.append(titled(svg("rect", { x: x(start), y: 18, width: Math.max(1, x(r.from + r.n) - x(start) - 1), height: 16, class: `read ${i % 2 ? "odd" : "even"}` }),
-        `read ${r.n} bytes`));
+        `read ${many(r.n, "byte")}`));
       label(start, r.from + r.n, 12, "read-label", `read ${r.n}`, String(r.n));
     });
     if (to - from <= maxCells) {
@@ -144,10 +152,11 @@ export class Detail {
     const meter = (name, value, most, className) => {
       const bar = element("span", { class: `bar ${className}` }, element("span", {}));
       bar.firstChild.style.width = (100 * value) / most + "%";
-      return element("div", {}, element("span", { class: "meter-name" }, name), bar, element("span", { class: "meter-value" }, `${number(value)} B`));
+      return element("div", { title: `a full bar is the most that was seen, ${many(most, "byte")}` },
+        element("span", { class: "meter-name" }, name), bar, element("span", { class: "meter-value" }, `${number(value)} B`));
     };
-    const state = s.closed ? s.reason : s.stopped.size ? s.why : s.interest || "reading";
-    root.replaceChildren(meter("input held", held, this.most.held, "in"), meter("output unsent", s.unsent, this.most.unsent, s.stopped.size ? "out full" : "out"),
+    const state = s.closed ? s.reason : s.stopped.size ? s.why : watched(s.interest);
+    root.replaceChildren(meter("waits to be taken", held, this.most.held, "in"), meter("waits to be sent", s.unsent, this.most.unsent, s.stopped.size ? "out full" : "out"),
       element("p", { class: s.stopped.size ? "state stopped" : "state" }, state));
   }
 
@@ -175,8 +184,23 @@ export class Detail {
 
 // says tells the state in words.
 function says(s) {
-  const parts = [`${many(s.received, "byte")} came in ${many(s.reads.length, "read")}`];
-  if (s.frames.length) parts.push(s.frames.at(-1).decoded ? `whole: ${many(s.frames.length, "frame")}` : `consumed: ${many(s.frames.length, "piece")}`);
-  if (s.partial) parts.push(`there of the next frame: ${s.partial.have}, needed to go on: ${s.partial.need}`);
-  return parts.join("; ") + ".";
+  let text = `${many(s.received, "byte")} came in ${many(s.reads.length, "read")}`;
+  if (s.frames.length) text += s.frames.at(-1).decoded ? ` and made ${many(s.frames.length, "frame")}` : `; the handler took them in ${many(s.frames.length, "piece")}`;
+  text += ".";
+  if (s.partial) text += ` Of the next frame ${many(s.partial.have, "byte")} ${s.partial.have === 1 ? "is" : "are"} here; the decoder needs ${number(s.partial.need)} to go on.`;
+  return text;
+}
+
+// watched tells for what the poller watches, from what a change of it says.
+function watched(interest) {
+  const what = /^watched for (.*), before/.exec(interest)?.[1] ?? "input";
+  return `the poller watches it for ${what.replace("room", "room to write")}`;
+}
+
+// commandFor is what connects a client to a listening socket.
+function commandFor({ network, address, packets }) {
+  if (network.startsWith("unix")) return `nc -U ${address}`;
+  const [host, port] = split(address);
+  const to = { "[::]": "127.0.0.1", "0.0.0.0": "127.0.0.1" }[host] ?? host.replace(/[[\]]/g, "");
+  return `nc ${packets ? "-u " : ""}${to} ${port}`;
 }

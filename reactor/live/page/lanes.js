@@ -12,20 +12,27 @@ const rowsEvery = 250; // milliseconds between two looks at which rows there are
 
 // Where in a row each kind of mark is drawn: what the poller says, what comes in, frames, what goes out.
 const track = {
-  accept: 0.5, ready: 0.14, read: 0.37, "read again": 0.37, "partial frame": 0.6, frame: 0.6, write: 0.83, "write again": 0.83,
+  accept: 0.5, ready: 0.14, read: 0.37, "read again": 0.37, "partial frame": 0.6, frame: 0.6, write: 0.83,
+  "write part": 0.83, "write again": 0.83,
   stopped: 0.5, eof: 0.37, shut: 0.83, close: 0.5,
 };
 
-// The mark of each kind, in a colour named by the style sheet, drawn around x, y. Shapes differ too.
+// The mark of each kind, in a colour named by the style sheet, drawn around x, y. Shapes differ too: what got nothing is
+// hollow. A connection comes from the left, so that what it does at once does not hide it.
 const shapes = {
-  accept: ["accept", (g, x, y) => polygon(g, [[x - 4, y - 6], [x + 6, y], [x - 4, y + 6]])],
+  accept: ["accept", (g, x, y) => polygon(g, [[x - 10, y - 6], [x, y], [x - 10, y + 6]])],
   ready: ["ready", (g, x, y) => g.fillRect(x - 1, y - 4, 2, 7)],
   read: ["read", (g, x, y, e) => circle(g, x, y, radius(e.n), true)],
   "read again": ["muted", (g, x, y) => circle(g, x, y, 2.5, false)],
   "partial frame": ["partial", (g, x, y) => g.strokeRect(x - 5, y - 5, 10, 10)],
   frame: ["frame", (g, x, y) => g.fillRect(x - 3, y - 3, 6, 6)],
-  write: ["write", (g, x, y, e) => { const r = radius(e.n); polygon(g, [[x, y - r - 1], [x + r + 1, y + r], [x - r - 1, y + r]]); }],
-  "write again": ["block", (g, x, y) => cross(g, x, y, 4)],
+  write: ["write", (g, x, y, e) => triangle(g, x, y, radius(e.n), true)],
+  "write part": ["block", (g, x, y) => {
+    triangle(g, x, y, 4.5, false);
+    g.fillStyle = color("write");
+    polygon(g, [[x - 2.5, y], [x + 2.5, y], [x + 5, y + 4], [x - 5, y + 4]]);
+  }],
+  "write again": ["block", (g, x, y) => triangle(g, x, y, 4.5, false)],
   stopped: ["partial", (g, x, y) => { g.fillRect(x - 4, y - 6, 3, 12); g.fillRect(x + 1, y - 6, 3, 12); }],
   eof: ["ink", (g, x, y) => { g.fillRect(x + 2, y - 6, 2, 12); polygon(g, [[x - 5, y], [x + 2, y - 4], [x + 2, y + 4]]); }],
   shut: ["ink", (g, x, y) => { g.fillRect(x - 4, y - 5, 2, 10); polygon(g, [[x + 5, y], [x - 2, y - 4], [x - 2, y + 4]]); }],
@@ -33,7 +40,7 @@ const shapes = {
 };
 
 function radius(n) {
-  return Math.min(7, 2.5 + Math.log2(1 + n) / 4);
+  return Math.min(5, 2.5 + Math.log2(1 + n) / 6);
 }
 
 function circle(g, x, y, r, filled) {
@@ -43,11 +50,16 @@ function circle(g, x, y, r, filled) {
   else g.stroke();
 }
 
-function polygon(g, points) {
+function polygon(g, points, filled = true) {
   g.beginPath();
   for (const [x, y] of points) g.lineTo(x, y);
   g.closePath();
-  g.fill();
+  if (filled) g.fill();
+  else g.stroke();
+}
+
+function triangle(g, x, y, r, filled) {
+  polygon(g, [[x, y - r - 1], [x + r + 1, y + r], [x - r - 1, y + r]], filled);
 }
 
 function cross(g, x, y, r) {
@@ -73,13 +85,13 @@ export function readColors() {
   }
 }
 
-// drawMark draws one mark on its own, for the legend.
+// drawMark draws one mark on its own, for the legend and the help.
 export function drawMark(canvas, kind) {
   const g = scaled(canvas, 20, 20);
   const [name, draw] = shapes[kind];
   g.fillStyle = g.strokeStyle = color(name);
   g.lineWidth = 1.8;
-  draw(g, 10, 10, { n: 64, text: "" });
+  draw(g, kind === "accept" ? 15 : 10, 10, { n: 64, text: "" });
 }
 
 // scaled prepares a canvas of so many CSS pixels.
@@ -158,7 +170,7 @@ export class Lanes {
     const { model, view } = this;
     const from = view.end - view.span;
     let shown = [...model.conns.values()].filter((c) =>
-      (c.opened ?? 0) <= view.end && (c.closed === null || c.closed >= from || c.id === view.chosen) && this.matches(c));
+      (c.opened ?? 0) <= (view.live ? view.at : view.end) && (c.closed === null || c.closed >= from || c.id === view.chosen) && this.matches(c));
     this.hidden = Math.max(0, shown.length - maxRows);
     if (this.hidden) shown = shown.sort((a, b) => b.last - a.last).slice(0, maxRows);
     shown.sort((a, b) => a.loop - b.loop || (BigInt(a.id) < BigInt(b.id) ? -1 : 1));
@@ -490,7 +502,7 @@ function nameLoop(label, i, l, shown) {
   label.setAttribute("role", "presentation");
   const s = l.stats;
   const busy = l.busy === null ? "" : `${Math.round(l.busy * 100)} % busy`;
-  const text = s?.stuck ? "held by a handler" : [s ? many(s.conns, "connection") : "", busy].filter(Boolean).join(", ");
+  const text = s?.stuck ? "held by a handler" : [s ? `${number(s.conns)} open` : "", busy].filter(Boolean).join(", ");
   if (label.dataset.text === text) return;
   label.dataset.text = text;
   label.replaceChildren();

@@ -11,25 +11,27 @@ const maxConns = 2000;
 
 // The kinds of events that are shown as marks on a connection's row, in the order of the legend.
 export const marks = {
-  accept: { name: "accepted", about: "accept: the connection came from a listening socket" },
-  ready: { name: "ready", about: "readiness: the poller reported the connection" },
-  read: { name: "read", about: "bytes were received" },
-  "read again": { name: "nothing to read", about: "receiving would block (EAGAIN)" },
-  "partial frame": { name: "partial frame", about: "the input ends inside a frame" },
-  frame: { name: "frame", about: "a frame is whole, or a handler consumed bytes" },
-  write: { name: "write", about: "the kernel took bytes" },
-  "write again": { name: "would block", about: "the kernel took none (EAGAIN)" },
-  stopped: { name: "reading stopped", about: "paused, or too much output waits; until it resumes" },
-  eof: { name: "end", about: "the peer has shut down its writing half" },
-  shut: { name: "shut down", about: "the writing half was shut down here" },
-  close: { name: "closed", about: "the connection is over" },
+  accept: { name: "accepted", about: "it came out of a listening socket (accept)" },
+  ready: { name: "ready", about: "the poller reported it: there is something to read, or room to write" },
+  read: { name: "read", about: "bytes came in (recv); a large mark, many bytes" },
+  "read again": { name: "nothing to read", about: "no bytes were there: a blocking recv would wait (EAGAIN)" },
+  "partial frame": { name: "partial frame", about: "what is here ends inside a frame; the rest has to come" },
+  frame: { name: "frame", about: "a frame is whole, or a handler without a codec took bytes" },
+  write: { name: "write", about: "the kernel took all that was to be sent (send)" },
+  "write part": { name: "write, in part", about: "the kernel took what it had room for; the rest waits here" },
+  "write again": { name: "would block", about: "the kernel had no room: a blocking send would wait (EAGAIN)" },
+  stopped: { name: "reading stopped", about: "it is not read from, hatched, until it resumes" },
+  eof: { name: "peer's end", about: "the peer sends no more: it has shut down its half" },
+  shut: { name: "end here", about: "this side sends no more: it has shut down its half" },
+  close: { name: "closed", about: "it is over; red after a reset, an error or a time-out" },
 };
 
 // markOf says as which mark an event is shown. A handler that consumed bytes made a frame of its own, unless a codec
-// makes them: then Data is around the frames.
+// makes them: then Data is around the frames. A write in part is where the kernel's buffer is full.
 export function markOf(e, c) {
   if (e.kind === "data") return e.n > 0 && !c.framed ? "frame" : "";
   if (e.kind === "refuse") return "close";
+  if (e.kind === "write" && e.n < e.of) return "write part";
   return e.kind in marks ? e.kind : "";
 }
 
