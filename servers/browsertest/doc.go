@@ -5,7 +5,7 @@
 // clients, a mouse or only a keyboard, a bright or a dark screen or a phone. It is a module of its own so that nobody
 // else gets to know what it needs, and runs under the tag e2e:
 //
-//	go test -tags e2e ./...
+//	go test -count=1 -tags e2e ./...
 //
-// Pictures stay with -artifacts.
+// The results are not to come from go's cache, which does not see that the page has changed. Pictures stay with -artifacts.
 package browsertest
