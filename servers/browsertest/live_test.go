@@ -117,6 +117,12 @@ func TestBytesGatherIntoFrames(t *testing.T) {
 	require.Equal(t, []string{"frame of 7 bytes, payload 5", "frame of 3 bytes, payload 1"},
 		value[[]string](p, `[...document.querySelectorAll(".strip .frame")].map((f) => f.textContent)`))
 	p.says("#story", `handler took a frame of 7 bytes, payload 5`)
+
+	// Too many bytes for a cell each are three: taken, here, and awaited.
+	c.send(append([]byte{200}, make([]byte, 100)...)...)
+	p.says(".says", `Of the next frame 102 bytes are here; the decoder needs 202 to go on\.`)
+	require.Equal(t, []string{"cell consumed", "cell", "cell awaited"},
+		value[[]string](p, `[...document.querySelectorAll(".strip .cell")].map((c) => c.getAttribute("class"))`))
 }
 
 // A client that does not read has its buffer fill and its reading stopped, until it reads.

@@ -10,6 +10,7 @@ import { Detail } from "./detail.js";
 const delay = 150e6; // nanoseconds by which live time is behind, so that what is drawn has arrived
 const longestWait = 400; // milliseconds: quiet times longer than this are shortened when time is played slowly
 const shortest = 1e4, longest = 120e9; // nanoseconds that can be shown
+const shortestLive = 1e9; // and when time goes on again, or it would fly by
 
 const byID = (id) => document.getElementById(id);
 const model = new Model();
@@ -121,6 +122,7 @@ function live() {
   view.playing = false;
   view.step = null;
   view.speed = 1;
+  view.span = Math.max(view.span, shortestLive);
   byID("speed").value = "1";
 }
 

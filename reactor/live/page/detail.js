@@ -127,7 +127,9 @@ export class Detail {
         picture.append(svg("rect", { x: x(at) + 1, y: 40, width: Math.max(1, x(at + 1) - x(at) - 2), height: 14, class: at < s.received ? (at < s.consumed ? "cell consumed" : "cell") : "cell awaited" }));
       }
     } else {
-      picture.append(svg("rect", { x: x(from), y: 40, width: x(s.received) - x(from), height: 14, class: "cell consumed" }));
+      for (const [a, b, state] of [[from, s.consumed, "cell consumed"], [s.consumed, s.received, "cell"], [s.received, to, "cell awaited"]]) {
+        if (b > a) picture.append(svg("rect", { x: x(a), y: 40, width: Math.max(1, x(b) - x(a) - 1), height: 14, class: state }));
+      }
     }
     for (const f of frames) {
       picture.append(titled(svg("rect", { x: x(f.from) + 0.5, y: 60, width: Math.max(2, x(f.from + f.n) - x(f.from) - 2), height: 16, class: "frame" }),

@@ -351,7 +351,7 @@ export class Lanes {
       if (!name || (w === 1.5 && x - drawn[name] < 1)) return;
       drawn[name] = x;
       g.fillStyle = color(name);
-      const inner = e.kind !== "ready" && e.kind !== "turn" && e.kind !== "socket";
+      const inner = !["ready", "turn", "socket", "timer"].includes(e.kind); // it happens within one of these
       g.fillRect(x, y + (inner ? 18 : 8), w, inner ? loopHeight - 26 : loopHeight - 17);
     });
     g.globalAlpha = 1;

@@ -110,6 +110,7 @@ export class Model {
       c.framed = true;
       for (const before of c.events) before.mark = markOf(before, c);
     }
+    if (e.kind === "close") e.text = e.text.replaceAll("_", " "); // "idle_timeout" is for machines
     e.mark = markOf(e, c);
     insert(c.events, e);
     c.last = Math.max(c.last, e.at);
