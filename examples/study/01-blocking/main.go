@@ -23,7 +23,7 @@ var servers = map[string]server{
 func main() { study.Main(run) }
 
 func run(w io.Writer, ways ...string) {
-	study.Row(w, "", "Ben, Anna being silent", "Ben, when she has spoken")
+	study.Row(w, "", "Ben, Anna still silent", "Ben, once she has spoken")
 	for _, way := range ways {
 		addr, wait := servers[way](2)
 

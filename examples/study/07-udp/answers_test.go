@@ -20,7 +20,7 @@ func Example_truncated() {
 	a, b := pair()
 	defer unix.Close(a)
 	defer unix.Close(b)
-	study.Check(unix.Send(a, []byte("nineteen letters ---"), 0))
+	study.Check(unix.Send(a, []byte("more than eight bytes"), 0))
 	n, _, flags, _, err := unix.Recvmsg(b, make([]byte, 8), nil, 0)
 	fmt.Println(n, flags&unix.MSG_TRUNC != 0, err)
 	// Output: 8 true <nil>

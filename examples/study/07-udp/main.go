@@ -20,20 +20,19 @@ func main() { study.Main(run) }
 
 func run(w io.Writer, ways ...string) {
 	a, b := pair()
-	for _, s := range []string{"four", "", "nineteen letters ---"} {
-		study.Check(study.SendAll(a, []byte(s)))
-		if s == "" {
-			study.Check(unix.Send(a, nil, 0)) // SendAll has nothing to do for it
-		}
+	datagrams := []string{"four", "", "more than eight bytes"}
+	for _, s := range datagrams {
+		study.Check(unix.Send(a, []byte(s), 0))
 	}
-	for range 3 {
+	for _, s := range datagrams {
 		n, _, err := unix.Recvfrom(b, make([]byte, 8), 0)
-		fmt.Fprintln(w, "recv(8):", n, err)
+		study.Check(err)
+		fmt.Fprintf(w, "send %2d bytes, recv(8): %d\n", len(s), n)
 	}
 	unix.Close(b)
 	study.Check(unix.Send(a, []byte("is there anybody?"), 0))
 	_, _, err := unix.Recvfrom(a, make([]byte, 8), 0)
-	fmt.Fprintln(w, "to a port without a socket, send: <nil>, then recv:", err)
+	fmt.Fprintln(w, "send to a port without a socket: no error, then recv:", err)
 	unix.Close(a)
 
 	fmt.Fprintln(w)

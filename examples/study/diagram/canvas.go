@@ -21,8 +21,10 @@ const (
 
 func textWidth(s string) float64 { return charWidth * float64(utf8.RuneCountInString(s)) }
 
-// The colours follow the reader's: an SVG in a page sees prefers-color-scheme, too.
+// The colours follow the reader's: an SVG in a page sees prefers-color-scheme, too. It brings its own paper, for the page
+// around it may follow something else.
 const style = `
+  .paper { fill: #ffffff; }
   text { font: 13px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #1f2328; }
   .title { font-weight: 600; }
   .quiet { fill: #59636e; }
@@ -35,6 +37,7 @@ const style = `
   .bad { fill: #fbdcd9; stroke: #b3261e; stroke-width: 1.2; }
   .cross { stroke: #b3261e; stroke-width: 2.2; fill: none; }
   @media (prefers-color-scheme: dark) {
+    .paper { fill: #0d1117; }
     text { fill: #e6edf3; }
     .quiet { fill: #9aa4af; }
     .line { stroke: #9aa4af; }
@@ -98,6 +101,7 @@ func (c *canvas) svg() []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=%q height=%q viewBox=\"0 0 %s %s\" role=\"img\">\n", w, h, w, h)
 	fmt.Fprintf(&out, "<title>%s</title>\n<style>%s</style>\n", html.EscapeString(c.title), style)
+	out.WriteString("<rect width=\"100%\" height=\"100%\" rx=\"6\" class=\"paper\"/>\n")
 	fmt.Fprintf(&out, "<text x=\"%d\" y=\"%d\" class=\"title\">%s</text>\n", margin, margin+10, html.EscapeString(c.title))
 	out.Write(c.body.Bytes())
 	out.WriteString("</svg>\n")
