@@ -58,7 +58,7 @@ func (e *TraceEvent) String() string {
 	case TraceDatagrams:
 		return fmt.Sprintf("received %d of at most %d datagrams", e.N, e.Of)
 	case TraceGap:
-		return "only what lasts was recorded, for the burst was used up"
+		return "too much at once: only what lasts was recorded"
 	}
 	return e.Kind.String()
 }

@@ -152,6 +152,24 @@ func TestReadingStops(t *testing.T) {
 	p.until("nothing waits", `document.querySelectorAll(".meter-value")[1].innerText === "0 B"`)
 }
 
+// The story of a connection that does more than is recorded says so, or its reader would take it for all.
+func TestTooMuchToRecord(t *testing.T) {
+	s := framed(t)
+	p := open(t, s.page, desk)
+	c := s.dial()
+	go func() { _, _ = io.Copy(io.Discard, c) }()
+	go func() {
+		for { // until the test ends and the connection with it
+			if _, err := c.Write([]byte{0, 2, 'o', 'k'}); err != nil {
+				return
+			}
+		}
+	}()
+	p.until("it is there", `document.querySelector(%q)`, c.row)
+	p.choose(c)
+	p.says("#story", "too much at once: only what lasts was recorded")
+}
+
 // Time can be stopped, gone through event by event, and left again; the server goes on.
 func TestStepping(t *testing.T) {
 	s := framed(t)

@@ -56,8 +56,8 @@ export class Detail {
     const { model, view } = this;
     const c = model.conns.get(view.chosen);
     const events = c ? c.events : model.events;
-    const end = after(events, view.at);
-    const now = `${view.chosen} ${end} ${events[0]?.at} ${events[end - 1]?.at} ${view.off.size} ${c ? model.role(c) : model.conns.size} ${this.root.clientWidth}`;
+    const end = after(events, view.at), gaps = c ? model.gaps(c).filter((g) => g.at <= Math.min(view.at, c.closed ?? Infinity) && g.at + g.duration > (c.opened ?? 0)) : [];
+    const now = `${view.chosen} ${end} ${gaps.length} ${gaps[0]?.at} ${events[0]?.at} ${events[end - 1]?.at} ${view.off.size} ${c ? model.role(c) : model.conns.size} ${this.root.clientWidth}`;
     if (now === this.shown && view.step === this.step) return;
     this.shown = now;
     this.step = view.step;
@@ -65,12 +65,12 @@ export class Detail {
     const bytes = this.root.querySelector("#bytes");
     bytes.hidden = !c || model.role(c) === "session";
     if (!bytes.hidden) {
-      const s = stateOf(c, view.at, model.gaps(c));
+      const s = stateOf(c, view.at, gaps);
       bytes.querySelector(".strip").replaceChildren(this.strip(s));
       bytes.querySelector(".says").textContent = says(s);
       this.meters(bytes.querySelector(".meters"), s);
     }
-    this.story(events, end, c);
+    this.story(events, end, c, gaps);
   }
 
   nobody() {
@@ -155,20 +155,23 @@ export class Detail {
       const bar = element("span", { class: `bar ${className}` }, element("span", {}));
       bar.firstChild.style.width = (100 * value) / most + "%";
       return element("div", { title: `a full bar is the most that was seen, ${many(most, "byte")}` },
-        element("span", { class: "meter-name" }, name), bar, element("span", { class: "meter-value" }, `${number(value)} B`));
+        element("span", { class: "meter-name" }, name), bar, element("span", { class: "meter-value" }, `${number(value)} B`.replace(/([kM]) B/, "$1B")));
     };
     const state = s.closed ? s.reason : s.stopped.size ? s.why : watched(s.interest);
     root.replaceChildren(meter("waits to be taken", held, this.most.held, "in"), meter("waits to be sent", s.unsent, this.most.unsent, s.stopped.size ? "out full" : "out"),
       element("p", { class: s.stopped.size ? "state stopped" : "state" }, state));
   }
 
-  story(events, end, c) {
+  // story lists what happened, newest first. To a connection's belong the times of which its loop did not record all; of
+  // those with nothing between them, the last.
+  story(events, end, c, gaps) {
     const list = this.root.querySelector("#story");
     const lines = [];
-    for (let i = end - 1; i >= 0 && lines.length < maxLines; i--) {
-      const e = events[i];
+    for (let i = end - 1, gap = gaps.length - 1; (i >= 0 || gap >= 0) && lines.length < maxLines;) {
+      const e = gap < 0 || (i >= 0 && events[i].at > gaps[gap].at) ? events[i--] : gaps[gap--];
+      if (e.kind === "gap" && lines.at(-1)?.dataset.kind === "gap") continue;
       if (e.mark && this.view.off.has(e.mark)) continue;
-      const line = element("li", e === this.view.step ? { class: "step", "aria-current": "true" } : {},
+      const line = element("li", { "data-kind": e.kind, ...(e === this.view.step ? { class: "step", "aria-current": "true" } : {}) },
         element("span", { class: "at" }, (e.at / 1e9).toFixed(6)), element("span", { class: "text", "data-mark": e.mark || e.kind },
           e.text + (e.duration ? `, ${duration(e.duration)}` : "")));
       if (!c) line.append(this.about(e));
