@@ -51,6 +51,19 @@ func named(a netip.Addr) netip.Addr {
 	return a
 }
 
+// namedPort is named for an address with its port.
+func namedPort(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(named(a.Addr()), a.Port())
+}
+
+// bindable returns address as gnet's sockets understand it: a zone by its name.
+func bindable(address string) string {
+	if a, err := netip.ParseAddrPort(address); err == nil {
+		return namedPort(a).String()
+	}
+	return address
+}
+
 // unspecified returns the address of the same family that stands for all.
 func unspecified(a netip.Addr) netip.Addr {
 	if a.Is4() {

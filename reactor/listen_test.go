@@ -33,6 +33,57 @@ func requireListenError(t *testing.T, err error, network, address string) {
 	require.Equal(t, address, op.Addr.String())
 }
 
+// linkLocal returns a link-local address of this machine.
+func linkLocal(t *testing.T) (ip string, on net.Interface) {
+	t.Helper()
+	all, err := net.Interfaces()
+	require.NoError(t, err)
+	for _, on := range all {
+		addrs, err := on.Addrs()
+		require.NoError(t, err)
+		for _, a := range addrs {
+			if ip := a.(*net.IPNet).IP; ip.To4() == nil && ip.IsLinkLocalUnicast() {
+				return ip.String(), on
+			}
+		}
+	}
+	t.Skip("no interface has a link-local address")
+	return "", net.Interface{}
+}
+
+// The zone of a link-local address may be a name or a number, and goes to the sockets of all loops. It is told as package
+// net tells it.
+func TestListenOnAZone(t *testing.T) {
+	ip, on := linkLocal(t)
+	s := start(t, reactor.Options{Loops: 3})
+	for _, zone := range []string{on.Name, fmt.Sprint(on.Index)} {
+		address := net.JoinHostPort(ip+"%"+zone, "0")
+		for _, network := range []string{"tcp", "tcp6"} {
+			for _, reuse := range []bool{false, true} {
+				lis := s.listen(network, address, shared(reactor.DataFunc(echo)), &reactor.StreamOptions{ReusePort: reuse})
+				require.Equal(t, on.Name, lis.Addr().(*net.TCPAddr).Zone)
+				cl := dialTo(t, lis.Addr())
+				cl.send("x")
+				cl.expect("x")
+			}
+		}
+		for _, network := range []string{"udp", "udp6"} {
+			lis, err := s.ListenPacket(network, address, packetEcho, nil)
+			require.NoError(t, err)
+			require.Equal(t, on.Name, lis.Addr().(*net.UDPAddr).Zone)
+			conn, err := net.Dial(network, lis.Addr().String())
+			require.NoError(t, err)
+			defer conn.Close()
+			require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+			_, err = conn.Write([]byte("x"))
+			require.NoError(t, err)
+			n, err := conn.Read(make([]byte, 8))
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+		}
+	}
+}
+
 // An address in use is told, whoever uses it and however.
 func TestAddressInUse(t *testing.T) {
 	for _, reuse := range []bool{false, true} {

@@ -140,7 +140,7 @@ func (lis *Listener) isUnix() bool { return lis.network == "unix" }
 // listenTCP binds one socket, or one for each loop.
 func (lis *Listener) listenTCP(address string) error {
 	r := lis.reactor
-	fd, err := lis.listenFD(lis.network, address, false)
+	fd, err := lis.listenFD(lis.network, bindable(address), false)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (lis *Listener) listenTCP(address string) error {
 		return os.NewSyscallError("getsockname", err)
 	}
 	lis.local = addrPortOf(sa)
-	lis.addr = net.TCPAddrFromAddrPort(lis.local)
+	lis.addr = net.TCPAddrFromAddrPort(namedPort(lis.local))
 	if !lis.opts.ReusePort {
 		return nil
 	}

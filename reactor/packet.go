@@ -201,7 +201,7 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 	if !reusePortSpreads {
 		loops = loops[:1]
 	}
-	network := lis.network
+	network, address := lis.network, bindable(address)
 	for i, l := range loops {
 		s, err := lis.bindUDP(network, address, opts, i > 0)
 		if err != nil {
@@ -213,8 +213,8 @@ func (lis *Listener) listenUDP(address string, h PacketHandler, opts PacketOptio
 			continue
 		}
 		lis.local = s.local
-		lis.addr = net.UDPAddrFromAddrPort(s.local)
-		address = s.local.String()
+		lis.addr = net.UDPAddrFromAddrPort(namedPort(s.local))
+		address = lis.addr.String()
 		if s.family == familyIPv4 {
 			network = "udp4" // "udp" may have had to do without IPv6
 		}
