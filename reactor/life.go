@@ -76,6 +76,7 @@ const (
 	lingerBytes   = 64 << 10
 	lingerSilence = 2 * time.Second
 	lingerTime    = 10 * time.Second
+	lingerReads   = 64 // of what is left in a unix socket: 4 MiB, far more than the system lets one hold by default
 )
 
 // stopped says whether delivery has to stop, also in the middle of what one read brought.
@@ -436,7 +437,23 @@ func (c *Conn) readLinger() {
 		case n == 0 && (errno == unix.EAGAIN || errno == unix.EINTR):
 			more = false
 		default:
+			if n > 0 && c.origin.network == "unix" {
+				c.dropQueued()
+			}
 			c.endLinger()
+			return
+		}
+	}
+}
+
+// dropQueued discards what a peer that goes on sending has in a unix socket. Closed with that unread, the peer would
+// find a reset behind the replies; on TCP it finds the FIN.
+func (c *Conn) dropQueued() {
+	shutdownReading(int(c.fd)) // so that there comes no more
+	for range lingerReads {
+		n, errno := recv(int(c.fd), c.loop.in)
+		c.loop.counts.BytesDropped += uint64(max(n, 0))
+		if n <= 0 && errno != unix.EINTR {
 			return
 		}
 	}

@@ -132,7 +132,8 @@ func TestNoLingerAfterAFailure(t *testing.T) {
 	})
 }
 
-// LINGERING ends after 64 KiB: a peer that floods is not read for ever, and is reset.
+// LINGERING ends after 64 KiB: a peer that floods is not read for ever. It can send no more, and what it reads still ends
+// with an end.
 func TestLingerIsBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	forEachNetwork(t, func(t *testing.T, tr transport) {
@@ -148,6 +149,7 @@ func TestLingerIsBoundedInBytes(t *testing.T) {
 		}
 		require.Truef(t, isGone(err), "%d bytes went through, then %v", sent, err)
 		require.GreaterOrEqual(t, sent, 60<<10)
+		cl.expectEOF()
 		require.Equal(t, -1, descriptor(t, ref))
 	})
 }

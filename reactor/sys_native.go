@@ -21,6 +21,9 @@ func openNativePoller() (nativePoller, error) { return netpoll.OpenPoller() }
 // shutdownWriting sends the FIN. It fails only if the peer has reset, which reading tells.
 func shutdownWriting(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
 
+// shutdownReading refuses what the peer sends from now on, on a unix socket. What it has sent can still be received.
+func shutdownReading(fd int) { _ = unix.Shutdown(fd, unix.SHUT_RD) }
+
 // resetOnClose has closeSocket reset the connection.
 func resetOnClose(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

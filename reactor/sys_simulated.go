@@ -60,6 +60,7 @@ func (*gatherer) send(fd int, parts [][]byte) (int, unix.Errno) { return system.
 
 func readable(fd int) bool          { return system.Readable(fd) }
 func shutdownWriting(fd int)        { system.ShutdownWriting(fd) }
+func shutdownReading(int)           {} // there are no unix sockets
 func resetOnClose(fd int)           { system.ResetOnClose(fd) }
 func socketError(fd int) unix.Errno { return system.SocketError(fd) }
 func closeSocket(fd int)            { system.Close(fd) }
