@@ -144,3 +144,6 @@ func (r *Registry) Slots() int { return len(r.g.slots) }
 
 // AddTo counts a duration in h.
 func AddTo(h *Histogram, d time.Duration) { h.add(int64(d)) }
+
+// DelayStacks has the watchdogs of r look at no stack for d, as if the last had taken a tenth of that.
+func DelayStacks(r *Reactor, d time.Duration) { r.stacksDue.Store(stopwatch() + int64(d)) }

@@ -8,6 +8,7 @@ package reactor
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -113,8 +114,12 @@ func (w *watchdog) look(l *loop) {
 		w.timer.Reset(time.Duration(w.limit - held))
 		return
 	}
-	if w.told.Swap(since) != since {
+	if due := l.r.stacksDue.Load(); w.told.Load() != since && due <= stopwatch() && l.r.stacksDue.CompareAndSwap(due, math.MaxInt64) {
+		w.told.Store(since)
+		began := stopwatch()
 		stack := goroutineStack(l.goid.Load())
+		now := stopwatch()
+		l.r.stacksDue.Store(now + stackPause*(now-began))
 		if w.since.Load() == since { // otherwise the stack may be that of another event
 			l.r.opts.Logger.Warn("reactor: a handler holds its loop", "loop", l.index, "for", time.Duration(held), "stack", stack)
 		}
@@ -144,6 +149,10 @@ func (w *watchdog) stop() {
 		w.timer.Stop()
 	}
 }
+
+// stackPause is how many times as long as a stack took no other is taken, for any loop of the reactor. Otherwise loops
+// that are slow because the machine is would be made slower by being looked at, and so on.
+const stackPause = 10
 
 // maxStacks bounds the memory for the stacks of all goroutines, among which one is looked for.
 const maxStacks = 16 << 20

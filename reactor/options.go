@@ -70,7 +70,8 @@ type Options struct {
 	Measure bool
 
 	// SlowHandler is how long an event may hold its loop, handlers included, before the Logger is told, with the
-	// handler's stack, and again when it is over. It costs what Measure costs. 0 and -1 mean never.
+	// handler's stack, and again when it is over. It costs what Measure costs, and a stop of all goroutines for a stack:
+	// one is looked at only when ten times as long as the last took has passed. 0 and -1 mean never.
 	SlowHandler time.Duration
 
 	// Logger gets trouble that no handler hears of: panics, a listener that cannot accept. nil means slog.Default().

@@ -25,6 +25,7 @@ type Reactor struct {
 	places     sync.Mutex   // held while accepting under a MaxConns
 	starved    atomic.Int32 // listening sockets that stopped accepting
 	acceptors  atomic.Int32 // listening sockets not closed yet
+	stacksDue  atomic.Int64 // by stopwatch, when a watchdog may next look at a stack
 	buffered   atomic.Int64 // see pressure.go
 	pressed    atomic.Bool
 	shedding   atomic.Bool

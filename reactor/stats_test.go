@@ -392,6 +392,30 @@ func TestSlowHandler(t *testing.T) {
 //go:noinline
 func aHandlerThatHolds(until <-chan struct{}) { <-until }
 
+// Looking at a stack stops all goroutines, so there are pauses between: a handler that does not outlast one is told of
+// when it is over, one that does also while it holds its loop.
+func TestSlowHandlersAreNotAllLookedAt(t *testing.T) {
+	held := make(chan struct{})
+	s := transport{"tcp", 1}.serveWith(t, reactor.Options{SlowHandler: time.Millisecond}, shared(&hooks{data: func(_ *reactor.Conn, in []byte) (int, error) {
+		if string(in) == "short" {
+			time.Sleep(50 * time.Millisecond) // fifty limits
+		} else {
+			<-held
+		}
+		return len(in), nil
+	}}), nil)
+	reactor.DelayStacks(s.Reactor, time.Hour)
+	cl := s.dial()
+	cl.send("short")
+	eventually(t, "its end is reported", func() bool { return s.Log.has("a handler held its loop") })
+	require.NotContains(t, s.Log.String(), "holds its loop")
+
+	cl.send("long")
+	reactor.DelayStacks(s.Reactor, 0)
+	eventually(t, "it is reported", func() bool { return s.Log.has("a handler holds its loop") })
+	close(held)
+}
+
 // A handler that ends its goroutine does not count as one that still holds the loop.
 func TestSlowHandlerThatExits(t *testing.T) {
 	exit := make(chan struct{})
