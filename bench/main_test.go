@@ -234,6 +234,25 @@ func started(t *testing.T, dir string, works func(proc string) bool, args ...str
 	return cmd, stdout, stderr
 }
 
+// A run that is interrupted while it builds the servers says no more than that, and leaves nothing behind.
+func TestInterruptedBuild(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Dir, cmd.Env = "..", append(os.Environ(), "TMPDIR="+dir)
+	stderr := new(bytes.Buffer)
+	cmd.Stderr = stderr
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool { left, _ := os.ReadDir(dir); return len(left) > 0 }, time.Minute, time.Millisecond, "nothing is built")
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	assert.Error(t, cmd.Wait())
+	assert.Equal(t, exitFailed, cmd.ProcessState.ExitCode())
+	assert.Equal(t, "bench: interrupted\n", stderr.String())
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}
+
 // An interrupted run ends long before its round would, shows what there is, and leaves nothing behind. The signal may
 // come twice, as that of timeout(1) does.
 func TestInterrupted(t *testing.T) {

@@ -23,6 +23,8 @@ import (
 // firstServer is the one whose failures count also where others are expected to fail.
 const firstServer = "reactor"
 
+var errInterrupted = errors.New("interrupted")
+
 // A contest is one case of a scenario and the results of all servers in it.
 type contest struct {
 	scenario *scenario.Scenario
@@ -37,7 +39,10 @@ func measure(ctx context.Context, cfg *config, start time.Time) (*record.Run, er
 		return nil, err
 	}
 	built, err := process.Build(ctx, root, cfg.servers)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, errInterrupted
+	case err != nil:
 		return nil, err
 	}
 	defer built.Remove()
@@ -151,7 +156,7 @@ func (c *contest) try(ctx context.Context, cfg *config, built *process.Programs,
 	before := rig.Now()
 	a, err := c.scenario.Try(ctx, built, cfg.servers[server], c.with, cfg.options)
 	if err != nil {
-		return errors.New("interrupted")
+		return errInterrupted
 	}
 	if a.Unsupported != "" {
 		result.Reason = a.Unsupported

@@ -436,5 +436,6 @@ func TestPercentilesNeedMessages(t *testing.T) {
 	assert.LessOrEqual(t, *l.P50, *l.Max)
 	s := r.Spectrum()
 	assert.Equal(t, 0.0, s[0].Percent)
+	assert.Positive(t, s[0].NS, "no answer comes before its request")
 	assert.Equal(t, 100.0, s[len(s)-1].Percent)
 }

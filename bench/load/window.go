@@ -136,5 +136,6 @@ func (r *Result) Spectrum() (s []record.Percentile) {
 	for _, p := range append(percents, 100) {
 		s = append(s, record.Percentile{Percent: math.Round(p*1e6) / 1e6, NS: r.Latency.ValueAtQuantile(p)})
 	}
+	s[0].NS = r.Latency.Min() // to the histogram, 0 % of the latencies take no time
 	return s
 }

@@ -84,8 +84,8 @@ func (m *meter) usage(out *record.Round) {
 	if cpu := used(m.begin.CPU, m.end.CPU); cpu != nil {
 		out.CPU = over(*cpu, messages)
 		out.Cores = over(*cpu, out.Seconds*1e9)
-		// The kernel's division into user and system time is coarse; the sum is not.
-		if u, s := used(m.begin.User, m.end.User), used(m.begin.System, m.end.System); u != nil && s != nil && *u+*s > 0 {
+		// The kernel's division into user and system time is coarse, and none where it saw but one of them; the sum is not.
+		if u, s := used(m.begin.User, m.end.User), used(m.begin.System, m.end.System); u != nil && s != nil && min(*u, *s) > 0 {
 			out.UserCPU = over(*cpu**u/(*u+*s), messages)
 			out.SystemCPU = over(*cpu**s/(*u+*s), messages)
 		}
