@@ -134,7 +134,7 @@ func boundSocket(fd int) (network string, addr net.Addr, err error) {
 	if err != nil {
 		return "", nil, os.NewSyscallError("getsockname", err)
 	}
-	local := addrPortOf(sa)
+	local := namedPort(addrPortOf(sa))
 	path, isUnix := sa.(*unix.SockaddrUnix)
 	switch {
 	case isUnix && kind == unix.SOCK_STREAM:

@@ -67,6 +67,15 @@ func TestListenOnAZone(t *testing.T) {
 				cl.expect("x")
 			}
 		}
+		std, err := net.Listen("tcp", address)
+		require.NoError(t, err)
+		defer std.Close()
+		file, err := std.(*net.TCPListener).File()
+		require.NoError(t, err)
+		defer file.Close()
+		given, err := s.ListenFiles([]*os.File{file}, shared(reactor.DataFunc(echo)), nil)
+		require.NoError(t, err)
+		require.Equal(t, std.Addr(), given.Addr())
 		for _, network := range []string{"udp", "udp6"} {
 			lis, err := s.ListenPacket(network, address, packetEcho, nil)
 			require.NoError(t, err)
