@@ -13,6 +13,7 @@ package stats
 import (
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/quartet-go/quartet/bench/record"
 )
@@ -112,12 +113,16 @@ func compare(server, baseline *record.Result, m record.Metric) record.Comparison
 	return c
 }
 
-// Center returns the median of a metric over the rounds of a result, nil if none has it.
+// Center returns the median of a metric over the rounds of a result, nil if none has it. A percentile of latency is also
+// nil if a round had too few answers for it: those that have it are the fast ones.
 func Center(r *record.Result, m record.Metric) *float64 {
 	var sample []float64
 	for i := range r.Rounds {
-		if v := m.Of(&r.Rounds[i]); v != nil {
+		switch v := m.Of(&r.Rounds[i]); {
+		case v != nil:
 			sample = append(sample, *v)
+		case r.Rounds[i].Latency.P50 != nil && strings.HasPrefix(m.Name, "latency_ns."):
+			return nil
 		}
 	}
 	if len(sample) == 0 {

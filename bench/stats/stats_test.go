@@ -137,6 +137,25 @@ func TestWhatWasNotMeasuredIsNotCompared(t *testing.T) {
 	}
 }
 
+// The slow rounds are those with too few answers for a high percentile: without them it would flatter, and lie below a
+// lower one. A round without any answer has no latency and says nothing of it.
+func TestAPercentileIsThatOfAllRoundsOrUnknown(t *testing.T) {
+	ns := func(n int64) *int64 { return &n }
+	r := result("reactor", 1, 1, 1)
+	r.Rounds[0].Latency = record.Latency{P50: ns(10), P99: ns(20), P999: ns(30)}
+	r.Rounds[1].Latency = record.Latency{P50: ns(100), P99: ns(200)}
+	center := func(name string) *float64 {
+		m, ok := record.MetricNamed(name)
+		require.True(t, ok)
+		return stats.Center(&r, m)
+	}
+	require.NotNil(t, center("latency_ns.p99"))
+	assert.InDelta(t, 110, *center("latency_ns.p99"), 1e-9)
+	assert.Nil(t, center("latency_ns.p999"))
+	r.Rounds[2].CPU = nil
+	assert.NotNil(t, center("server_cpu_ns_per_message"))
+}
+
 func TestCasesAreComparedWithTheirLike(t *testing.T) {
 	large := result("reactor", 1000)
 	large.Size = 1 << 20
