@@ -176,7 +176,9 @@ func (c *Conn) writeFrame(enc codec.Encoder, payload []byte) (err error) {
 	l := c.loop
 	direct := l.cur == c && c.output == nil
 	if direct && len(payload) < directSize {
-		if l.gather, err = enc.AppendFrame(l.gather, payload); err == nil {
+		gather, err := enc.AppendFrame(l.gather, payload)
+		if err == nil { // an encoder that fails should return what it was given; one that does not shall lose nothing
+			l.gather = gather
 			c.wrote()
 		}
 		return err
