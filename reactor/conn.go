@@ -124,6 +124,7 @@ func (c *Conn) Send(enc codec.Encoder, payload []byte) error {
 
 // Unsent returns how many written bytes the kernel has not taken yet.
 func (c *Conn) Unsent() int {
+	c.assertOnLoop()
 	if c.output == nil {
 		return c.gathered()
 	}
@@ -133,7 +134,10 @@ func (c *Conn) Unsent() int {
 // Blocked says whether output has passed the high-water mark and not yet fallen below the low-water mark. Input is
 // neither delivered nor read meanwhile; Writable tells the end of it. A handler that produces output by itself stops
 // here.
-func (c *Conn) Blocked() bool { return c.flags&fBlocked != 0 }
+func (c *Conn) Blocked() bool {
+	c.assertOnLoop()
+	return c.flags&fBlocked != 0
+}
 
 // Need postpones Data until n bytes are there to be consumed, or the peer's end. It holds for the next call only.
 // More than MaxInput closes the connection with ErrInputLimit.

@@ -76,6 +76,7 @@ func (c *Conn) peer() *peer {
 // Session returns the session that c stands for in a function given to Ref.Do, nil for a stream and for a socket of
 // DialPacket.
 func (c *Conn) Session() *Session {
+	c.assertOnLoop()
 	if p := c.peer(); p != nil {
 		return p.session
 	}
@@ -84,6 +85,7 @@ func (c *Conn) Session() *Session {
 
 // PacketConn returns the socket that c, standing for a session or for a socket of DialPacket, sends by; nil for a stream.
 func (c *Conn) PacketConn() *PacketConn {
+	c.assertOnLoop()
 	if p := c.peer(); p != nil {
 		return p.socket
 	}
