@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -130,6 +131,61 @@ func TestLargeFramesAreReceivedInPlace(t *testing.T) {
 		}
 	}
 	require.Equal(t, []int{64 << 10, 128 << 10, len(frame) - 192<<10}, reads)
+}
+
+// A readiness event is one read, however much waits. So a request among flooders waits for a read of each, or two if it
+// became ready in the middle of a round, and not for all that they have sent.
+func TestRequestAmongFlooders(t *testing.T) {
+	const flooders, flood = 6, 200_000
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		received := make([]int, flooders)
+		before := make(chan []int, 1) // the request
+		descriptors := make(chan int, 1)
+		o := &reactor.StreamOptions{}
+		if tr.network == "tcp" {
+			o.RecvBuffer = 1 << 20 // the kernel may grant less
+		}
+		next := 0
+		s := tr.serve(t, func(c *reactor.Conn) (reactor.Handler, error) {
+			i := next
+			next++
+			descriptors <- c.FD()
+			return reactor.DataFunc(func(_ *reactor.Conn, in []byte) (int, error) {
+				if i < flooders {
+					received[i] += len(in)
+				} else {
+					before <- slices.Clone(received)
+				}
+				return len(in), nil
+			}), nil
+		}, o)
+		var clients []client
+		var fds []int
+		for range flooders + 1 {
+			cl := s.dial()
+			require.NoError(t, cl.SetWriteBuffer(1<<20)) // which bounds what waits on a unix socket
+			clients, fds = append(clients, cl), append(fds, receive(t, descriptors))
+		}
+		var ref reactor.Ref
+		for ref = range s.Conns() {
+		}
+		release := block(t, ref)
+		for i, cl := range clients {
+			size := flood
+			if i == flooders {
+				size = 1
+			}
+			cl.send(strings.Repeat("x", size))
+			eventually(t, "all of it waits in the socket", func() bool {
+				n, err := unix.IoctlGetUint32(fds[i], unix.SIOCINQ)
+				return err == nil && int(n) == size
+			})
+		}
+		release()
+		for i, n := range receive(t, before) {
+			require.LessOrEqual(t, n, 128<<10, "flooder %d", i)
+		}
+	})
 }
 
 // Ref.Write allocates nothing once its loop and the pools are warm.

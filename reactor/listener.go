@@ -56,9 +56,10 @@ type origin struct {
 func (o *origin) String() string { return o.network + " " + o.addr.String() }
 
 // Listen serves stream connections on an address. The network is tcp, tcp4, tcp6 or unix; host names resolve, IPv4
-// first; an empty host means all interfaces (with tcp those of IPv4 and IPv6, by one socket, as does [::]; 0.0.0.0
-// means IPv4 alone, unlike in package net), port 0 one that the system chooses, see Addr. What waits at a unix path
-// is replaced if it is a socket that nobody serves; anything else there is left as it is and the path is in use.
+// first, while the caller waits, which no handler should; an empty host means all interfaces (with tcp those of IPv4
+// and IPv6, by one socket, as does [::]; 0.0.0.0 means IPv4 alone, unlike in package net), port 0 one that the system
+// chooses, see Addr. What waits at a unix path is replaced if it is a socket that nobody serves; anything else there is
+// left as it is and the path is in use.
 //
 // It may be called before Serve, when the backlog holds who connects, and at any time until Shutdown, after which it
 // returns net.ErrClosed. accept is called for each connection. nil options are the defaults. Errors are *net.OpError.
@@ -112,9 +113,9 @@ func (lis *Listener) Addr() net.Addr { return lis.addr }
 // String returns the network and the address.
 func (lis *Listener) String() string { return lis.origin.String() }
 
-// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset, unless
-// another process has the sockets too, see HandOver. It returns when the
-// sockets are closed, but for a call on a loop, which does not wait. Closing twice is closing once.
+// Close stops listening. Connections that were accepted go on; who waits in the backlog is reset, unless another process
+// has the sockets too, see HandOver. It returns when the sockets are closed, but for a call on a loop, which does not
+// wait. Closing twice is closing once.
 func (lis *Listener) Close() error {
 	r := lis.reactor
 	lis.shutOnce.Do(func() {

@@ -59,7 +59,8 @@ type Options struct {
 	// quarter of GOMEMLIMIT where that is set, else 1 GiB; -1 no limit.
 	MaxBuffered int64
 
-	// MailboxLimit bounds the tasks that wait for one loop, posted by Ref's methods from elsewhere. 0 means 65536.
+	// MailboxLimit bounds the tasks that wait for one loop, posted by Ref's methods from elsewhere. Those that the loop
+	// has taken out to run, as many at most, do not count. 0 means 65536.
 	MailboxLimit int
 
 	// DrainTimeout bounds how long Serve drains once its context is done. 0 means 10 s; -1 without end.
