@@ -232,65 +232,95 @@ func (o *StreamOptions) resolve() (*StreamOptions, error) {
 	if r.Backlog < 0 {
 		c.fail("Backlog is %d, must not be negative", r.Backlog)
 	}
-	if r.HighWater < 0 || r.LowWater < 0 {
-		c.fail("HighWater is %d and LowWater %d, must not be negative", r.HighWater, r.LowWater)
-	}
-	if r.HighWater == 0 {
-		r.HighWater = DefaultHighWater
-	}
-	if r.LowWater == 0 {
-		r.LowWater = min(r.HighWater/4, DefaultLowWater)
-	}
-	defaultTo(&c, "MaxOutput", &r.MaxOutput, DefaultMaxOutput, math.MaxInt)
-	defaultTo(&c, "MaxInput", &r.MaxInput, DefaultMaxInput, math.MaxInt)
-	defaultTo(&c, "IdleTimeout", &r.IdleTimeout, 0, 0)
-	defaultTo(&c, "FirstByteTimeout", &r.FirstByteTimeout, 0, 0)
-	defaultTo(&c, "FrameTimeout", &r.FrameTimeout, 0, 0)
-	defaultTo(&c, "WriteTimeout", &r.WriteTimeout, DefaultWriteTimeout, 0)
-	defaultTo(&c, "KeepAliveIdle", &r.KeepAliveIdle, DefaultKeepAliveIdle, 0)
-	if r.LowWater > r.HighWater {
-		c.fail("LowWater is %d, must not exceed HighWater %d", r.LowWater, r.HighWater)
-	}
-	if r.HighWater > r.MaxOutput {
-		c.fail("HighWater is %d, must not exceed MaxOutput %d", r.HighWater, r.MaxOutput)
-	}
-	atMost(&c, "KeepAliveIdle", max(r.KeepAliveIdle, 0), maxKeepAlive) // what else is negative was told above
-	atMost(&c, "KeepAliveInterval", r.KeepAliveInterval, maxKeepAlive)
-	atMost(&c, "KeepAliveCount", r.KeepAliveCount, maxKeepAliveCount)
-	if r.KeepAliveInterval == 0 {
-		r.KeepAliveInterval = DefaultKeepAliveInterval
-	}
-	if r.KeepAliveCount == 0 {
-		r.KeepAliveCount = DefaultKeepAliveCount
-	}
-	defaultTo(&c, "MaxPerPeer", &r.MaxPerPeer, math.MaxInt, math.MaxInt)
-	defaultTo(&c, "AcceptRate", &r.AcceptRate, math.MaxInt, math.MaxInt)
-	atMost(&c, "AcceptBurst", r.AcceptBurst, maxAcceptRate)
-	if r.AcceptRate == math.MaxInt {
-		if r.AcceptBurst > 0 {
-			c.fail("AcceptBurst is %d, needs an AcceptRate", r.AcceptBurst)
-		}
-	} else {
-		atMost(&c, "AcceptRate", r.AcceptRate, maxAcceptRate)
-		if r.AcceptBurst == 0 {
-			r.AcceptBurst = r.AcceptRate
-		}
-	}
-	defaultTo(&c, "UserTimeout", &r.UserTimeout, 0, 0)
-	defaultTo(&c, "DeferAccept", &r.DeferAccept, 0, 0)
-	atMost(&c, "UserTimeout", r.UserTimeout, maxUserTimeout)
-	atMost(&c, "DeferAccept", r.DeferAccept, maxDeferAccept)
-	atMost(&c, "RecvBuffer", r.RecvBuffer, maxSocketBuffer)
-	atMost(&c, "SendBuffer", r.SendBuffer, maxSocketBuffer)
-	atMost(&c, "FastOpen", r.FastOpen, maxBacklog)
-	if len(r.BindToDevice) > maxDeviceName {
-		c.fail("BindToDevice is %q, must be at most %d bytes", r.BindToDevice, maxDeviceName)
-	}
-	for _, d := range []*time.Duration{&r.IdleTimeout, &r.FirstByteTimeout, &r.FrameTimeout, &r.WriteTimeout} {
-		*d = min(*d, maxDuration)
-	}
-	r.HighWater = min(r.HighWater, r.MaxOutput-1) // at the limit is above the mark: who stops at the mark never meets the limit
+	r.resolveBuffers(&c)
+	r.resolveTimeouts(&c)
+	r.resolveKeepAlive(&c)
+	r.resolveLimits(&c)
+	r.resolveSocket(&c)
 	return &r, c.err
+}
+
+// resolveBuffers is resolve for the marks and bounds of what is buffered.
+func (o *StreamOptions) resolveBuffers(c *checker) {
+	if o.HighWater < 0 || o.LowWater < 0 {
+		c.fail("HighWater is %d and LowWater %d, must not be negative", o.HighWater, o.LowWater)
+	}
+	if o.HighWater == 0 {
+		o.HighWater = DefaultHighWater
+	}
+	if o.LowWater == 0 {
+		o.LowWater = min(o.HighWater/4, DefaultLowWater)
+	}
+	defaultTo(c, "MaxOutput", &o.MaxOutput, DefaultMaxOutput, math.MaxInt)
+	defaultTo(c, "MaxInput", &o.MaxInput, DefaultMaxInput, math.MaxInt)
+	if o.LowWater > o.HighWater {
+		c.fail("LowWater is %d, must not exceed HighWater %d", o.LowWater, o.HighWater)
+	}
+	if o.HighWater > o.MaxOutput {
+		c.fail("HighWater is %d, must not exceed MaxOutput %d", o.HighWater, o.MaxOutput)
+	}
+	o.HighWater = min(o.HighWater, o.MaxOutput-1) // at the limit is above the mark: who stops at the mark never meets the limit
+}
+
+// resolveTimeouts is resolve for what the reactor itself waits for.
+func (o *StreamOptions) resolveTimeouts(c *checker) {
+	for _, d := range []struct {
+		name string
+		v    *time.Duration
+		def  time.Duration
+	}{
+		{"IdleTimeout", &o.IdleTimeout, 0},
+		{"FirstByteTimeout", &o.FirstByteTimeout, 0},
+		{"FrameTimeout", &o.FrameTimeout, 0},
+		{"WriteTimeout", &o.WriteTimeout, DefaultWriteTimeout},
+	} {
+		defaultTo(c, d.name, d.v, d.def, 0)
+		*d.v = min(*d.v, maxDuration)
+	}
+}
+
+// resolveKeepAlive is resolve for the probes.
+func (o *StreamOptions) resolveKeepAlive(c *checker) {
+	defaultTo(c, "KeepAliveIdle", &o.KeepAliveIdle, DefaultKeepAliveIdle, 0)
+	atMost(c, "KeepAliveIdle", max(o.KeepAliveIdle, 0), maxKeepAlive) // what else is negative was told above
+	atMost(c, "KeepAliveInterval", o.KeepAliveInterval, maxKeepAlive)
+	atMost(c, "KeepAliveCount", o.KeepAliveCount, maxKeepAliveCount)
+	if o.KeepAliveInterval == 0 {
+		o.KeepAliveInterval = DefaultKeepAliveInterval
+	}
+	if o.KeepAliveCount == 0 {
+		o.KeepAliveCount = DefaultKeepAliveCount
+	}
+}
+
+// resolveLimits is resolve for who may come, and how often.
+func (o *StreamOptions) resolveLimits(c *checker) {
+	defaultTo(c, "MaxPerPeer", &o.MaxPerPeer, math.MaxInt, math.MaxInt)
+	defaultTo(c, "AcceptRate", &o.AcceptRate, math.MaxInt, math.MaxInt)
+	atMost(c, "AcceptBurst", o.AcceptBurst, maxAcceptRate)
+	switch {
+	case o.AcceptRate != math.MaxInt:
+		atMost(c, "AcceptRate", o.AcceptRate, maxAcceptRate)
+		if o.AcceptBurst == 0 {
+			o.AcceptBurst = o.AcceptRate
+		}
+	case o.AcceptBurst > 0:
+		c.fail("AcceptBurst is %d, needs an AcceptRate", o.AcceptBurst)
+	}
+}
+
+// resolveSocket is resolve for what the system does.
+func (o *StreamOptions) resolveSocket(c *checker) {
+	defaultTo(c, "UserTimeout", &o.UserTimeout, 0, 0)
+	defaultTo(c, "DeferAccept", &o.DeferAccept, 0, 0)
+	atMost(c, "UserTimeout", o.UserTimeout, maxUserTimeout)
+	atMost(c, "DeferAccept", o.DeferAccept, maxDeferAccept)
+	atMost(c, "RecvBuffer", o.RecvBuffer, maxSocketBuffer)
+	atMost(c, "SendBuffer", o.SendBuffer, maxSocketBuffer)
+	atMost(c, "FastOpen", o.FastOpen, maxBacklog)
+	if len(o.BindToDevice) > maxDeviceName {
+		c.fail("BindToDevice is %q, must be at most %d bytes", o.BindToDevice, maxDeviceName)
+	}
 }
 
 // A checker keeps the first complaint.

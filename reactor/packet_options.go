@@ -74,30 +74,20 @@ func (o *PacketOptions) resolve() (PacketOptions, error) {
 		r = *o
 	}
 	var c checker
-	if r.MaxDatagram < 0 || r.MaxDatagram > DefaultMaxDatagram {
-		c.fail("MaxDatagram is %d, must be 0 to %d", r.MaxDatagram, DefaultMaxDatagram)
-	}
-	if r.RecvBuffer < 0 || r.RecvBuffer > maxSocketBuffer {
-		c.fail("RecvBuffer is %d, must be 0 to %d", r.RecvBuffer, maxSocketBuffer)
-	}
-	if r.SendBuffer < 0 || r.SendBuffer > maxSocketBuffer {
-		c.fail("SendBuffer is %d, must be 0 to %d", r.SendBuffer, maxSocketBuffer)
-	}
-	r.Local = netip.AddrPortFrom(r.Local.Addr().Unmap(), r.Local.Port())
-	if r.MaxDatagram == 0 {
-		r.MaxDatagram = DefaultMaxDatagram
-	}
-	if r.MaxQueued < 0 || r.MaxQueued > maxSocketBuffer {
-		c.fail("MaxQueued is %d, must be 0 to %d", r.MaxQueued, maxSocketBuffer)
-	}
-	if r.MulticastHops < 0 || r.MulticastHops > 255 {
-		c.fail("MulticastHops is %d, must be 0 to 255", r.MulticastHops)
-	}
+	atMost(&c, "MaxDatagram", r.MaxDatagram, DefaultMaxDatagram)
+	atMost(&c, "RecvBuffer", r.RecvBuffer, maxSocketBuffer)
+	atMost(&c, "SendBuffer", r.SendBuffer, maxSocketBuffer)
+	atMost(&c, "MaxQueued", r.MaxQueued, maxSocketBuffer)
+	atMost(&c, "MulticastHops", r.MulticastHops, 255)
 	if r.MulticastInterface < 0 {
 		c.fail("MulticastInterface is %d, must not be negative", r.MulticastInterface)
+	}
+	if r.MaxDatagram == 0 {
+		r.MaxDatagram = DefaultMaxDatagram
 	}
 	if r.GRO && r.MaxDatagram != DefaultMaxDatagram {
 		c.fail("MaxDatagram is %d, must be 0 or %d with GRO", r.MaxDatagram, DefaultMaxDatagram)
 	}
+	r.Local = netip.AddrPortFrom(r.Local.Addr().Unmap(), r.Local.Port())
 	return r, c.err
 }
