@@ -253,12 +253,17 @@ func (d *dial) socket(to netip.AddrPort) (int, error) {
 		if !local.Addr().IsValid() {
 			local = netip.AddrPortFrom(unspecified(to.Addr()), local.Port())
 		}
-		options = append(options, socket.Option[int]{SetSockOpt: func(fd, _ int) error {
-			return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(family, local)))
-		}})
+		options = append(options, bindTo(family, local))
 	}
 	fd, _, err := socket.TCPSocket(network, to.String(), false, options, nil)
 	return fd, err
+}
+
+// bindTo is the option of a socket that is to connect from an address.
+func bindTo(f family, local netip.AddrPort) socket.Option[int] {
+	return socket.Option[int]{SetSockOpt: func(fd, _ int) error {
+		return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(f, local)))
+	}}
 }
 
 // ready is called for an event of the socket, which may be about one that had its number before.

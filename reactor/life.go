@@ -231,7 +231,7 @@ func (c *Conn) settle() {
 	case c.flags&fFailed != 0:
 		c.end(c.cause())
 		return
-	case c.output != nil:
+	case c.output != nil: // nothing ends before it has left
 	case c.phase == phaseDraining:
 		c.end(c.cause())
 		return
@@ -243,14 +243,17 @@ func (c *Conn) settle() {
 			return
 		}
 	}
-	if c.phase == phaseOpen && c.flags&fBlocked != 0 && c.relieved() {
+	c.await()
+}
+
+// await has the connection looked at again: in the next turn if there is something to do already, and when the poller
+// reports what it is to be watched for now.
+func (c *Conn) await() {
+	blockedNoMore := c.phase == phaseOpen && c.flags&fBlocked != 0 && c.relieved()
+	lastReadIsDue := c.flags&fOwed != 0 && c.mayRead()
+	someIsLeft := edgeTriggered && c.flags&fReadable != 0 && c.mayRead() // and of that there will be no second event
+	if blockedNoMore || lastReadIsDue || someIsLeft {
 		c.later()
-	}
-	if c.flags&fOwed != 0 && c.mayRead() {
-		c.later()
-	}
-	if edgeTriggered && c.flags&fReadable != 0 && c.mayRead() {
-		c.later() // there will be no second event for what is left
 	}
 	want := c.wanted()
 	if edgeTriggered && c.flags&fReadable != 0 && want == interestNone {

@@ -207,11 +207,6 @@ func (d *packetDial) error(err error) error {
 
 // connect makes the socket.
 func (d *packetDial) connect(to netip.AddrPort) (*PacketConn, error) {
-	if host := to.Addr(); host.IsUnspecified() && host.Is4() {
-		to = netip.AddrPortFrom(loopback("4"), to.Port())
-	} else if host.IsUnspecified() {
-		to = netip.AddrPortFrom(loopback("6"), to.Port())
-	}
 	network, f := "udp4", familyIPv4
 	if to.Addr().Is6() {
 		network, f = "udp6", familyIPv6
@@ -219,38 +214,54 @@ func (d *packetDial) connect(to netip.AddrPort) (*PacketConn, error) {
 	if only := d.listener.network; only != "udp" && only != network {
 		return nil, os.NewSyscallError("connect", unix.EAFNOSUPPORT)
 	}
+	if to.Addr().IsUnspecified() {
+		to = netip.AddrPortFrom(loopback(network[len("udp"):]), to.Port())
+	}
 	options := d.opts.socketOptions()
-	if local := d.opts.Local; local != (netip.AddrPort{}) {
-		switch from := local.Addr(); {
-		case from.IsValid() && !from.IsUnspecified():
-			if errno := f.check(from, to.Addr()); errno != 0 {
-				return nil, os.NewSyscallError("bind", errno)
-			}
-		default:
-			local = netip.AddrPortFrom(unspecified(to.Addr()), local.Port())
+	if d.opts.Local != (netip.AddrPort{}) {
+		from, err := d.from(f, to.Addr())
+		if err != nil {
+			return nil, err
 		}
-		options = append(options, socket.Option[int]{SetSockOpt: func(fd, _ int) error {
-			return os.NewSyscallError("bind", unix.Bind(fd, sockaddr(f, local)))
-		}})
+		options = append(options, bindTo(f, from))
 	}
 	fd, _, err := socket.UDPSocket(network, to.String(), true, options, nil)
 	if err != nil {
 		return nil, err
 	}
-	sa, err := unix.Getpeername(fd)
+	s, err := d.connected(fd)
 	if err != nil {
 		_ = unix.Close(fd)
+	}
+	return s, err
+}
+
+// from returns the address that a socket of the family sends from.
+func (d *packetDial) from(f family, to netip.Addr) (netip.AddrPort, error) {
+	local := d.opts.Local
+	if !local.Addr().IsValid() || local.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(unspecified(to), local.Port()), nil
+	}
+	if errno := f.check(local.Addr(), to); errno != 0 {
+		return local, os.NewSyscallError("bind", errno)
+	}
+	return local, nil
+}
+
+// connected makes a PacketConn of a connected socket.
+func (d *packetDial) connected(fd int) (*PacketConn, error) {
+	remote, err := unix.Getpeername(fd)
+	if err != nil {
 		return nil, os.NewSyscallError("getpeername", err)
 	}
 	lis := d.listener
 	s, err := lis.newPacketConn(fd, d.opts)
 	if err != nil {
-		_ = unix.Close(fd)
 		return nil, err
 	}
 	s.loop, s.peer = d.loop, new(peer)
 	lis.addr, lis.local = net.UDPAddrFromAddrPort(s.local), s.local
-	s.peer.enter(s, FourTuple{Local: s.local, Remote: addrPortOf(sa)})
+	s.peer.enter(s, FourTuple{Local: s.local, Remote: addrPortOf(remote)})
 	return s, nil
 }
 
