@@ -13,9 +13,9 @@ import (
 
 // A Timer has a function called on a loop once its time has come: never early, and late by at most a millisecond and
 // what keeps the loop busy. Functions that are due together run in the order in which they are due, those due at the
-// same moment in the order in which their timers were started; all run in one wake-up. A Timer never leaves its loop:
-// its methods may be called only there. The loop keeps it only while it is pending, and it takes neither a goroutine
-// nor a timer of the runtime's.
+// same moment in the order in which their timers were started; after a thousand of them others have their turn. A Timer
+// never leaves its loop: its methods may be called only there. The loop keeps it only while it is pending, and it takes
+// neither a goroutine nor a timer of the runtime's.
 type Timer struct {
 	loop      *loop
 	conn      *Conn       // whose timer it is, nil for others

@@ -68,6 +68,35 @@ func TestTimersRunInOrder(t *testing.T) {
 	})
 }
 
+// Timers by the thousand that are due together leave others their turn: who asks during the first is answered before the
+// last.
+func TestTimersStarveNobody(t *testing.T) {
+	t.Parallel()
+	forEachNetwork(t, func(t *testing.T, tr transport) {
+		const timers, due = 5000, time.Second
+		ran, before, all := 0, make(chan int, 1), make(chan struct{}, 1)
+		cl, ref, _, r := oneTimed(t, tr, &hooks{data: func(c *reactor.Conn, in []byte) (int, error) {
+			before <- ran
+			return len(in), nil
+		}})
+		do(t, ref, func(c *reactor.Conn) {
+			for range timers {
+				c.AfterFunc(due, func(*reactor.Conn) {
+					if ran == 0 {
+						cl.send("x")
+					}
+					if ran++; ran == timers {
+						all <- struct{}{}
+					}
+				})
+			}
+		})
+		r.clock.Advance(due + time.Millisecond)
+		require.Less(t, receive(t, before), timers)
+		receive(t, all)
+	})
+}
+
 // A timer that is due in a millisecond is never early, one that is due now runs in the next turn.
 func TestTimersAreNeverEarly(t *testing.T) {
 	t.Parallel()

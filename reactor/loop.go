@@ -17,6 +17,7 @@ import (
 // The bounds of one loop's turn and of its buffers.
 const (
 	maxTasksPerTurn = 256       // tasks run for one wake-up before I/O has its turn
+	maxDuePerTurn   = 1024      // connections and timers whose time has come, the same
 	writesPerTask   = 16        // posted writes that count as one of them: they are queued, and leave together
 	readSize        = 64 << 10  // bytes read for one readiness event
 	largeRead       = 128 << 10 // bytes read for one of a frame that needs as many, straight into its own buffer

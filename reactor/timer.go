@@ -126,7 +126,7 @@ func (l *loop) timeIsUp() {
 	l.wake()
 }
 
-// runTimers looks at everything that is due: connections, timers and sources.
+// runTimers looks at what is due: connections, timers and sources.
 func (l *loop) runTimers() {
 	if !l.rung.Load() || !l.rung.Swap(false) {
 		return
@@ -137,21 +137,35 @@ func (l *loop) runTimers() {
 	}
 	l.counts.timerLag.add(now - d.armed)
 	d.stamp(now)
-	for c := d.due(now); c != nil; c = d.due(now) {
+	left := maxDuePerTurn
+	for ; left > 0; left-- {
+		c := d.due(now)
+		if c == nil {
+			break
+		}
 		l.counts.TimersRun++
 		mark := l.mark()
 		l.serve(c, (*Conn).expire)
 		l.span(TraceTimer, c, mark, 0, 0)
 	}
 	last := d.sequence // those started from here on have their turn later, however soon they are due
-	for t := d.dueTimer(now, last); t != nil; t = d.dueTimer(now, last) {
+	for ; left > 0; left-- {
+		t := d.dueTimer(now, last)
+		if t == nil {
+			break
+		}
 		l.counts.TimersRun++
 		mark := l.mark()
 		t.run()
 		l.span(TraceTimer, t.conn, mark, 0, 0)
 	}
 	l.runDials(now)
-	d.rearm(l, now)                            // not before: a Goexit in one of them must find the rest still due
+	if left == 0 {
+		l.rung.Store(true)
+		l.wake()
+	} else {
+		d.rearm(l, now) // not before: a Goexit in one of them must find the rest still due
+	}
 	for i := len(l.sources) - 1; i >= 0; i-- { // retry may close the source
 		s := l.sources[i]
 		if at := s.due(); at != 0 && at <= now {
