@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -159,10 +160,13 @@ func TestShutdown(t *testing.T) {
 	idle := make([]*net.TCPConn, 2)
 	idle[0], idle[1] = connect(t, address, lis)
 	client, server := connect(t, address, lis)
-	chunk := make([]byte, 1<<20)
-	for range 64 { // much more than all that are on the way hold
+	for chunk := make([]byte, 1<<20); ; {
 		require.NoError(t, client.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
-		if _, err := client.Write(chunk); err != nil {
+		n, err := client.Write(chunk)
+		if err != nil {
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		}
+		if n == 0 && unsent(r) >= int64(streamOptions.LowWater) { // all that are on the way hold what they can
 			break
 		}
 	}
@@ -180,11 +184,21 @@ func TestShutdown(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
+// unsent is what the proxy holds.
+func unsent(r *reactor.Reactor) (n int64) {
+	stats := r.Stats()
+	for _, l := range stats.Loops {
+		n += l.Unsent
+	}
+	return n
+}
+
 // Where there is no server the client is told by the end of its connection.
 func TestNobodyThere(t *testing.T) {
-	lis := listen(t)
-	require.NoError(t, lis.Close())
-	client, err := net.Dial("tcp", serve(t, lis.Addr().String()))
+	held, err := net.Dial("tcp", listen(t).Addr().String()) // at its own end nobody listens, nor can meanwhile
+	require.NoError(t, err)
+	defer held.Close()
+	client, err := net.Dial("tcp", serve(t, held.LocalAddr().String()))
 	require.NoError(t, err)
 	defer client.Close()
 	require.NoError(t, client.SetDeadline(time.Now().Add(patience)))
