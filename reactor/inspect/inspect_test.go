@@ -102,7 +102,12 @@ func TestSample(t *testing.T) {
 			}
 		}
 	}()
-	p := page(t, url+"?sample=100ms&flows=3")
+	var p inspect.Page
+	for end := time.Now().Add(patience); time.Now().Before(end); { // in one for which the machine stood still nothing moved
+		if p = page(t, url+"?sample=100ms&flows=3"); len(p.Sample.Flows) > 0 {
+			break
+		}
+	}
 	close(stop)
 	<-stopped
 	require.GreaterOrEqual(t, p.Duration(), 100*time.Millisecond)
