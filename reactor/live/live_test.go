@@ -261,9 +261,10 @@ func TestBusyLoop(t *testing.T) {
 	v := s.watch()
 	for range 4 {
 		c := s.dial()
-		go func() {
-			for _, err := io.WriteString(c, "x\n"); err == nil; _, err = io.WriteString(c, "x\n") {
-				if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
+		go func() { // many at once, lest a slow machine be no busy loop
+			lines := strings.Repeat("x\n", live.Burst)
+			for _, err := io.WriteString(c, lines); err == nil; _, err = io.WriteString(c, lines) {
+				if _, err := io.ReadFull(c, make([]byte, len(lines))); err != nil {
 					return
 				}
 			}
