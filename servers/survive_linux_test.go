@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,28 +57,46 @@ func (s *server) cpu() time.Duration {
 	return time.Duration(user+system) * time.Second / 100 // USER_HZ
 }
 
-// load measures which part of one CPU the server takes in a second.
-func (s *server) load() float64 {
-	before, began := s.cpu(), time.Now()
-	time.Sleep(time.Second)
-	return float64(s.cpu()-before) / float64(time.Since(began))
+// rests expects the server to take less than a part of one CPU in a second. Of three the best counts: the kernel can charge
+// a process with what the host took from the machine, and what keeps a server busy does so in every one of them.
+func (s *server) rests(most float64) {
+	s.t.Helper()
+	least := most
+	for try := 0; try < 3 && least >= most; try++ {
+		before, began := s.cpu(), time.Now()
+		time.Sleep(time.Second)
+		least = float64(s.cpu()-before) / float64(time.Since(began))
+	}
+	require.Less(s.t, least, most, "of a core")
 }
 
 // delivered waits until the server has read all that c sent.
 func (s *server) delivered(c net.Conn) {
 	s.t.Helper()
 	ours, theirs := procAddr(s.t, c.LocalAddr()), procAddr(s.t, c.RemoteAddr())
-	eventually(s.t, func() bool {
-		table, err := os.ReadFile("/proc/net/tcp")
-		require.NoError(s.t, err)
-		sent := strings.Contains(string(table), ours+" "+theirs+" 01 00000000:") // tx_queue
-		for line := range strings.Lines(string(table)) {
-			if strings.Contains(line, theirs+" "+ours+" 01 ") {
-				return sent && strings.Contains(strings.Fields(line)[4], ":00000000") // rx_queue
-			}
+	empty := func(connection, queues string) func() bool { // of tx_queue:rx_queue
+		return func() bool {
+			table, err := os.ReadFile("/proc/net/tcp")
+			require.NoError(s.t, err)
+			return regexp.MustCompile(connection + " 01 " + queues).Match(table)
 		}
-		return false
-	}, "the server has read everything")
+	}
+	// One after the other: a table is no picture of one moment.
+	eventually(s.t, empty(ours+" "+theirs, "00000000:"), "everything has been sent")
+	eventually(s.t, empty(theirs+" "+ours, "[0-9A-F]{8}:00000000"), "the server has read everything")
+}
+
+// sockets counts those that the server has.
+func (s *server) sockets() (n int) {
+	s.t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", s.cmd.Process.Pid))
+	require.NoError(s.t, err)
+	for _, file := range files {
+		if is, _ := os.Readlink(file); strings.HasPrefix(is, "socket:") {
+			n++
+		}
+	}
+	return n
 }
 
 // procAddr writes an address as /proc/net/tcp does on a little-endian machine.
@@ -126,7 +146,7 @@ func TestFloodersThatNeverRead(t *testing.T) {
 		return err
 	})
 	require.Less(t, s.rss()-before, 48<<20, "bytes of memory for %d that were sent", sent)
-	require.Less(t, s.load(), 0.05, "of a core")
+	s.rests(0.05)
 	require.Equal(t, "hello", string(s.ask([]byte("hello"))))
 
 	inParallel(t, len(flooders), func(i int) error {
@@ -169,9 +189,10 @@ func TestOutOfDescriptors(t *testing.T) {
 		})
 	}
 	s.logs("level=WARN", "not accepting", "too many open files")
-	require.Less(t, s.load(), 0.1, "of a core")
-	full := served.Load()
+	s.rests(0.1)
+	full := int32(s.sockets() - 1 - old) // the listener's is one
 	require.Less(t, int(full)+old, 64)
+	eventually(t, func() bool { return served.Load() == full }, "all who are in are served")
 
 	exchange := func(c conn) {
 		_, err := c.Write([]byte{'y'})
@@ -182,7 +203,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		exchange(c)
 	}
 	require.Equal(t, full, served.Load(), "nobody got in meanwhile")
-	require.Equal(t, 1, strings.Count(s.stderr.String(), "level=WARN"), "told once")
+	require.Equal(t, 1, strings.Count(s.stderr.String(), "not accepting"), "told once")
 
 	for _, c := range conns[:old] {
 		c.Close()
