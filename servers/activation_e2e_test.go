@@ -6,13 +6,14 @@
 package main_test
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quartet-go/quartet/internal/unused"
 )
 
 // systemd's own helper binds the address and starts the program with the first that comes: it must not have to come
@@ -33,7 +34,10 @@ func TestSystemdSocketActivate(t *testing.T) {
 		{"udp", []string{"--datagram"}},
 	} {
 		t.Run(test.network, func(t *testing.T) {
-			address := freeAddress(t, test.network)
+			address := socketPath(t)
+			if test.network != "unix" {
+				address = unused.Address(test.network) // the helper cannot be asked which one it chose
+			}
 			cmd := exec.Command(helper, append(test.args, "--listen="+address, binaries.program, "echo")...)
 			s := launch(t, cmd)
 			t.Cleanup(s.cleanup)
@@ -51,22 +55,4 @@ func TestSystemdSocketActivate(t *testing.T) {
 			}
 		})
 	}
-}
-
-// freeAddress returns an address that nobody has: the helper cannot be asked which one it chose.
-func freeAddress(t *testing.T, network string) string {
-	t.Helper()
-	switch network {
-	case "unix":
-		return socketPath(t)
-	case "udp":
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer c.Close()
-		return c.LocalAddr().String()
-	}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer lis.Close()
-	return lis.Addr().String()
 }

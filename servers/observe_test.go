@@ -20,6 +20,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quartet-go/quartet/internal/unused"
 )
 
 var metricsURL = regexp.MustCompile(`url=(http://\S+)/metrics`)
@@ -66,10 +68,7 @@ func TestMetrics(t *testing.T) {
 // A successor serves the metrics when its predecessor has let go of their address.
 func TestMetricsOfASuccessor(t *testing.T) {
 	t.Parallel()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := lis.Addr().String()
-	lis.Close()
+	address := unused.Address("tcp")
 	s := start(t, "echo", "-metrics", address)
 	s.logs("msg=metrics")
 	s.signal(syscall.SIGHUP)
@@ -132,15 +131,12 @@ func TestDemo(t *testing.T) {
 // Who watches is sent away when a successor takes over, and finds it at the same address.
 func TestInspectOfASuccessor(t *testing.T) {
 	t.Parallel()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := lis.Addr().String()
-	lis.Close()
+	address := unused.Address("tcp")
 	s := start(t, "echo", "-inspect", address, "-drain-timeout", "100ms")
 	events := watched(t, s)
 	held := s.dial() // so that the old one does not end before
 	s.signal(syscall.SIGHUP)
-	_, err = io.Copy(io.Discard, events.Body)
+	_, err := io.Copy(io.Discard, events.Body)
 	require.NoError(t, err, "the events end")
 	eventually(t, func() bool { return strings.Count(s.stderr.String(), "msg=inspect") == 2 }, "the successor has the page")
 	pid, err := strconv.Atoi(handedOver.FindStringSubmatch(s.stderr.String())[1])

@@ -16,6 +16,7 @@ import (
 	"github.com/quartet-go/quartet/codec"
 	"github.com/quartet-go/quartet/codec/gnetcodec"
 	"github.com/quartet-go/quartet/codec/internal/conformance"
+	"github.com/quartet-go/quartet/internal/unused"
 )
 
 // The example's server, over sockets, against the vectors of package codec: as they were recorded, and byte by byte.
@@ -131,13 +132,7 @@ func dial(t *testing.T, address string) *net.TCPConn {
 
 // run serves on a free port. stop returns when gnet.Run has.
 func run(handler gnet.EventHandler, options ...gnet.Option) (address string, stop func()) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // gnet does not tell the port that 0 becomes
-	if err != nil {
-		panic(err)
-	}
-	address = l.Addr().String()
-	l.Close()
-
+	address = unused.Address("tcp") // gnet does not tell the port that 0 becomes
 	b := booting{handler, make(chan gnet.Engine, 1)}
 	ended := make(chan error, 1)
 	go func() { ended <- gnet.Run(b, "tcp://"+address, options...) }()

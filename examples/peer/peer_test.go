@@ -6,7 +6,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/quartet-go/quartet/examples/internal/program"
+	"github.com/quartet-go/quartet/internal/unused"
 	"github.com/stretchr/testify/require"
 )
 
@@ -32,7 +32,7 @@ func TestMesh(t *testing.T) {
 	for i := range n {
 		paths = append(paths, filepath.Join(dir, fmt.Sprint(i)))
 	}
-	for network, addresses := range map[string][]string{"tcp": freeAddresses(t, n), "unix": paths} {
+	for network, addresses := range map[string][]string{"tcp": freeAddresses(n), "unix": paths} {
 		t.Run(network, func(t *testing.T) {
 			var peers []*exec.Cmd
 			for i, own := range addresses {
@@ -59,7 +59,7 @@ func TestMesh(t *testing.T) {
 
 // Who is missing is told.
 func TestMissingPeer(t *testing.T) {
-	addresses := freeAddresses(t, 2)
+	addresses := freeAddresses(2)
 	p := exec.Command(program.Build(t, "."), "-listen", addresses[0], "-timeout", "200ms", addresses[1])
 	out, err := p.CombinedOutput()
 	var exit *exec.ExitError
@@ -69,13 +69,11 @@ func TestMissingPeer(t *testing.T) {
 }
 
 // freeAddresses returns n addresses where nobody listens.
-func freeAddresses(t *testing.T, n int) (addresses []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
+func freeAddresses(n int) (addresses []string) {
+	for len(addresses) < n {
+		if address := unused.Address("tcp"); !slices.Contains(addresses, address) {
+			addresses = append(addresses, address)
+		}
 	}
 	return addresses
 }

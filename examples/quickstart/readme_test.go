@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/quartet-go/quartet/internal/unused"
 )
 
 // The first Go block of the README is this program, less the lines about its licence.
@@ -36,7 +38,7 @@ func TestProgramIsShort(t *testing.T) {
 
 // Builds the program, sends a line through it and stops it with an interrupt.
 func TestEchoUntilInterrupt(t *testing.T) {
-	address := freeAddress(t)
+	address := unused.Address("tcp")
 	server := exec.Command(buildFor(t, address))
 	var log bytes.Buffer
 	server.Stderr = &log
@@ -81,13 +83,6 @@ func buildFor(t *testing.T, address string) string {
 	out, err := exec.Command("go", "build", "-overlay", overlayFile, "-o", binary, ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return binary
-}
-
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // dial tries until the server, which has only just been started, accepts.
