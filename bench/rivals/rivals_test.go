@@ -126,25 +126,29 @@ func start(t *testing.T, rival, service, network string) string {
 	return address
 }
 
-// free returns an address that nobody listens on.
+// free returns an address that nobody listens on, and that the system gives nobody meanwhile: it gives other ports to who
+// asks for any (ip(7)).
 func free(t *testing.T, network string) string {
-	switch network {
-	case "unix":
+	if network == "unix" {
 		return filepath.Join(t.TempDir(), "s")
-	case "udp":
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
+	}
+	for try := 0; ; try++ {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		var held io.Closer
+		var err error
+		if network == "udp" {
+			held, err = net.ListenPacket(network, address)
+		} else {
+			held, err = net.Listen(network, address)
+		}
+		if err == nil {
+			held.Close()
+			return address
+		}
+		if try == 100 {
 			t.Fatal(err)
 		}
-		defer c.Close()
-		return c.LocalAddr().String()
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func refuses(t *testing.T, rival, service, network string) {
