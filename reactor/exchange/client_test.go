@@ -50,7 +50,7 @@ func socket(t testing.TB, address string) *net.UDPConn {
 	return s.(*net.UDPConn)
 }
 
-// serve calls handle with each datagram that comes until the test ends; reply answers it.
+// serve calls handle with each datagram that comes until the test ends; reply answers it, and answers arrive in order.
 func serve(t testing.TB, handle func(request string, reply func(string))) net.Addr {
 	t.Helper()
 	s := socket(t, "127.0.0.1:0")
@@ -58,6 +58,7 @@ func serve(t testing.TB, handle func(request string, reply func(string))) net.Ad
 	t.Cleanup(func() { s.Close(); <-ended })
 	go func() {
 		defer close(ended)
+		inOrder()
 		buf := make([]byte, 1<<16)
 		for {
 			n, from, err := s.ReadFrom(buf)
