@@ -34,7 +34,7 @@ var searches = []struct {
 }
 
 // TestSearchIsLinear gives twice the bytes at most 2.2 times the time. Where others use the machine too, that takes
-// several attempts, and runs short enough to go undisturbed; what is not linear takes 4 times as long in any of them.
+// several attempts, for they use the caches too; what is not linear takes 4 times as long in any of them.
 func TestSearchIsLinear(t *testing.T) {
 	const most = 32 << 10 // bytes: a run takes a millisecond
 	for _, test := range searches {
@@ -43,8 +43,8 @@ func TestSearchIsLinear(t *testing.T) {
 			wire := []byte(strings.Repeat(test.frame, most/len(test.frame)))
 			once, twice := time.Hour, time.Hour
 			for start := time.Now(); time.Since(start) < 10*time.Second; {
-				once = min(once, timeDecoding(t, c, wire[:len(wire)/2], test.dripped))
-				twice = min(twice, timeDecoding(t, c, wire, test.dripped))
+				once = min(once, timed(func() { decode(t, c, wire[:len(wire)/2], test.dripped) }))
+				twice = min(twice, timed(func() { decode(t, c, wire, test.dripped) }))
 				if float64(twice) <= 2.2*float64(once) {
 					return
 				}
@@ -52,12 +52,6 @@ func TestSearchIsLinear(t *testing.T) {
 			require.Fail(t, "not linear", "%d bytes in %v, %d in %v", most/2, once, most, twice)
 		})
 	}
-}
-
-func timeDecoding(t *testing.T, dec codec.Decoder, wire []byte, dripped bool) time.Duration {
-	start := time.Now()
-	decode(t, dec, wire, dripped)
-	return time.Since(start)
 }
 
 func decode(t testing.TB, dec codec.Decoder, wire []byte, dripped bool) {
