@@ -130,14 +130,24 @@ func TestElsewhereThereIsNothingToBuild(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(stderr, "\n"))
 }
 
-// measured runs a comparison that is only good for looking at its form.
+// measured runs a comparison that is only good for looking at its form. One with a round for which the machine stood still
+// is none.
 func measured(t *testing.T, args ...string) (run *record.Run, stdout string, exit int) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "run.json")
-	stdout, stderr, exit := bench(t, append([]string{"-duration", "200ms", "-warmup", "20ms", "-conns", "6", "-json", file}, args...)...)
-	require.Empty(t, stderr, "the progress bar vanishes on a pipe")
-	run, err := record.ReadFile(file)
-	require.NoError(t, err)
+	for range 5 {
+		var stderr string
+		stdout, stderr, exit = bench(t, append([]string{"-duration", "200ms", "-warmup", "20ms", "-conns", "6", "-json", file}, args...)...)
+		require.Empty(t, stderr, "the progress bar vanishes on a pipe")
+		var err error
+		run, err = record.ReadFile(file)
+		require.NoError(t, err)
+		if !slices.ContainsFunc(run.Results, func(r record.Result) bool {
+			return slices.ContainsFunc(r.Rounds, func(round record.Round) bool { return round.Messages+round.Errors+round.Mismatches == 0 })
+		}) {
+			break
+		}
+	}
 	return run, stdout, exit
 }
 
