@@ -152,7 +152,13 @@ func start(t *testing.T, args ...string) *process {
 	stdout, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
-	t.Cleanup(func() { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() })
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+		if t.Failed() {
+			t.Logf("%v: %v\n%s", p.cmd.Args, p.cmd.ProcessState, p.log)
+		}
+	})
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err)
 	p.address = strings.TrimPrefix(strings.TrimSpace(line), "listening tcp ")
