@@ -371,21 +371,25 @@ func TestStatsJSON(t *testing.T) {
 	require.Equal(t, want.Listeners, got.Listeners)
 }
 
+// slowEnough is far more than what a busy machine makes of a quick handler.
+const slowEnough = 100 * time.Millisecond
+
 // A handler that holds its loop is reported while it does, with its stack, and once more when it is over.
 func TestSlowHandler(t *testing.T) {
 	held := make(chan struct{})
-	s := transport{"tcp", 1}.serveWith(t, reactor.Options{SlowHandler: 10 * time.Millisecond}, shared(&hooks{data: func(_ *reactor.Conn, in []byte) (int, error) {
+	release := sync.OnceFunc(func() { close(held) })
+	s := transport{"tcp", 1}.serveWith(t, reactor.Options{SlowHandler: slowEnough}, shared(&hooks{data: func(_ *reactor.Conn, in []byte) (int, error) {
 		aHandlerThatHolds(held)
 		return len(in), nil
 	}}), nil)
+	t.Cleanup(release)
 	cl := s.dial()
 	cl.send("hello")
-	eventually(t, "it is reported", func() bool { return s.Log.has("a handler holds its loop") })
-	require.Contains(t, s.Log.String(), "aHandlerThatHolds")
-	require.NotContains(t, s.Log.String(), "held its loop")
-	close(held)
-	eventually(t, "its end is reported", func() bool { return s.Log.has("a handler held its loop") })
-	require.Contains(t, s.Log.String(), cl.LocalAddr().String())
+	eventually(t, "it is reported", func() bool { return s.Log.hasLine("a handler holds its loop", "aHandlerThatHolds") })
+	over := func() bool { return s.Log.hasLine("a handler held its loop", cl.LocalAddr().String()) }
+	require.False(t, over())
+	release()
+	eventually(t, "its end is reported", over)
 	s.totals("it is counted", func(n reactor.Counters, _ reactor.CloseCounts) bool { return n.SlowHandlers > 0 })
 }
 
@@ -419,17 +423,19 @@ func TestSlowHandlersAreNotAllLookedAt(t *testing.T) {
 // A handler that ends its goroutine does not count as one that still holds the loop.
 func TestSlowHandlerThatExits(t *testing.T) {
 	exit := make(chan struct{})
-	s := transport{"tcp", 1}.serveWith(t, reactor.Options{SlowHandler: time.Millisecond, Measure: true}, shared(&hooks{data: func(*reactor.Conn, []byte) (int, error) {
+	release := sync.OnceFunc(func() { close(exit) })
+	s := transport{"tcp", 1}.serveWith(t, reactor.Options{SlowHandler: slowEnough, Measure: true}, shared(&hooks{data: func(*reactor.Conn, []byte) (int, error) {
 		<-exit
 		runtime.Goexit()
 		return 0, nil
 	}}), nil)
+	t.Cleanup(release)
 	cl := s.dial()
 	cl.send("hello")
-	eventually(t, "it is reported", func() bool { return s.Log.has("a handler holds its loop") })
-	close(exit)
+	eventually(t, "it is reported", func() bool { return s.Log.hasLine("a handler holds its loop", t.Name()) })
+	release()
 	cl.expectGone()
-	eventually(t, "its end is reported", func() bool { return s.Log.has("a handler held its loop") })
+	eventually(t, "its end is reported", func() bool { return s.Log.hasLine("a handler held its loop", cl.LocalAddr().String()) })
 }
 
 // A datagram socket that was adopted is told like a packet listener; one that was refused, not at all.

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -454,6 +455,16 @@ func (b *logBook) String() string {
 
 // has says whether text was written.
 func (b *logBook) has(text string) bool { return strings.Contains(b.String(), text) }
+
+// hasLine says whether one line has all these texts.
+func (b *logBook) hasLine(texts ...string) bool {
+	for line := range strings.Lines(b.String()) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			return true
+		}
+	}
+	return false
+}
 
 // reset forgets what was written.
 func (b *logBook) reset() {
