@@ -95,7 +95,7 @@ func ExampleConn_SetIdleTimeout() {
 			_, err := c.Write(in)
 			return len(in), err
 		}), nil
-	}, &reactor.StreamOptions{IdleTimeout: 50 * time.Millisecond})
+	}, &reactor.StreamOptions{IdleTimeout: 250 * time.Millisecond})
 	defer r.Close()
 
 	silent, err := net.Dial("tcp", address)
