@@ -378,9 +378,6 @@ func (c *Conn) end(cause error) {
 	reason, mark := c.countClose(cause, unsent), c.loop.markLasting()
 	h.Close(c, cause)
 	c.loop.span(TraceClose, c, mark, int(reason), int(unsent))
-	if edgeTriggered && linger {
-		c.readLinger()
-	}
 }
 
 // forget takes an open connection out of the indexes and counts.
@@ -403,10 +400,13 @@ func (c *Conn) leave(linger bool) {
 		c.loop.r.conns.Add(-1)
 	}
 	c.origin.limits.leave(c.tuple.Remote.Addr())
-	if linger {
-		c.loop.r.madeRoom()
-	} else {
+	if !linger {
 		c.closeFD()
+		return
+	}
+	c.loop.r.madeRoom()
+	if edgeTriggered {
+		c.readLinger() // there will be no second event for what is there
 	}
 }
 
@@ -459,6 +459,13 @@ func (c *Conn) dropQueued() {
 		if n <= 0 && errno != unix.EINTR {
 			return
 		}
+	}
+}
+
+// lingerOn is readLinger for who may linger no more.
+func (c *Conn) lingerOn(error) {
+	if c.phase == phaseLingering {
+		c.readLinger()
 	}
 }
 

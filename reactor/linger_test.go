@@ -119,6 +119,30 @@ func TestNoLingerAfterThePeersEnd(t *testing.T) {
 	})
 }
 
+// A handler that crashes in Close has no bearing on what its peer sends.
+func TestLingerAfterACrash(t *testing.T) {
+	t.Parallel()
+	for _, how := range crashes {
+		forEachNetwork(t, func(t *testing.T, tr transport) {
+			s, w, _ := tr.timed(t, &hooks{ // no time passes
+				data:  func(c *reactor.Conn, in []byte) (int, error) { return len(in), c.Close() },
+				close: func(*reactor.Conn, error) { how.crash() },
+			}, nil)
+			cl := s.dial()
+			ref := receive(t, w.refs)
+			release := block(t, ref)
+			cl.send(string(pattern(100 << 10))) // more than one read takes
+			release()
+			require.NoError(t, receive(t, w.ends))
+			unread(t, ref)
+			require.GreaterOrEqual(t, descriptor(t, ref), 0, "not lingering")
+			require.NoError(t, cl.CloseWrite())
+			eventually(t, "the descriptor is given back", func() bool { return descriptor(t, ref) < 0 })
+			cl.expectEOF()
+		})
+	}
+}
+
 // A connection that failed does not linger.
 func TestNoLingerAfterAFailure(t *testing.T) {
 	t.Parallel()

@@ -218,6 +218,8 @@ func (l *loop) left() {
 	for fd, c := range l.registry.byFD {
 		switch {
 		case c == nil:
+		case edgeTriggered && c.phase == phaseLingering:
+			_ = l.post(task{op: opDo, c: c, fn: (*Conn).lingerOn}, true)
 		case edgeTriggered:
 			c.flags |= fReadable | fUntried
 			c.later()

@@ -295,7 +295,8 @@ func TestPanicDropsOutput(t *testing.T) {
 	})
 }
 
-// Handlers that all call Goexit in Close do not keep the reactor from ending.
+// Handlers that all call Goexit in Close do not keep the reactor from ending, and the ends of their peers are heard: no
+// time passes, at the end of which a connection would linger no more.
 func TestGoexitInEveryCloseAtTheEnd(t *testing.T) {
 	ways := map[string]func(s *server) error{
 		"Close":    func(s *server) error { return s.Close() },
@@ -310,7 +311,7 @@ func TestGoexitInEveryCloseAtTheEnd(t *testing.T) {
 					ends <- err
 					runtime.Goexit()
 				}})
-				s := tr.serve(t, accept, nil)
+				s := tr.serveWith(t, reactor.Options{}, accept, nil, timeless)
 				for range conns {
 					cl := s.dial()
 					receive(t, refs)
