@@ -407,17 +407,16 @@ func TestSlowHandlersAreNotAllLookedAt(t *testing.T) {
 			<-held
 		}
 		return len(in), nil
-	}}), nil)
-	reactor.DelayStacks(s.Reactor, time.Hour)
+	}}), nil, func(r *reactor.Reactor) { reactor.DelayStacks(r, time.Hour) }) // before anything can be slow
+	t.Cleanup(func() { close(held) })
 	cl := s.dial()
 	cl.send("short")
-	eventually(t, "its end is reported", func() bool { return s.Log.has("a handler held its loop") })
+	eventually(t, "its end is reported", func() bool { return s.Log.hasLine("a handler held its loop", cl.LocalAddr().String()) })
 	require.NotContains(t, s.Log.String(), "holds its loop")
 
 	cl.send("long")
 	reactor.DelayStacks(s.Reactor, 0)
 	eventually(t, "it is reported", func() bool { return s.Log.has("a handler holds its loop") })
-	close(held)
 }
 
 // A handler that ends its goroutine does not count as one that still holds the loop.
