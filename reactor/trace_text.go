@@ -75,7 +75,7 @@ func (n octets) String() string {
 
 // hintNames names the parts of N in a TraceReady event.
 func hintNames(n int) (names string) {
-	for i, name := range [...]string{"readable", "writable", "trouble"} {
+	for i, name := range [...]string{"readable", "writable", "in error or hung up"} {
 		switch {
 		case n&(1<<i) == 0:
 		case names == "":
