@@ -634,7 +634,7 @@ func TestHundredMegabytesThroughSmallMarks(t *testing.T) {
 	forEachNetwork(t, func(t *testing.T, tr transport) {
 		unit := pattern(5000)
 		most, writables := 0, 0
-		ends := make(chan error, 1)
+		blocked, ends := make(chan struct{}), make(chan error, 1)
 		left := size
 		produce := func(c *reactor.Conn) {
 			for left > 0 && !c.Blocked() {
@@ -644,6 +644,9 @@ func TestHundredMegabytesThroughSmallMarks(t *testing.T) {
 				}
 				left -= len(p)
 				most = max(most, c.Unsent())
+			}
+			if c.Blocked() && writables == 0 {
+				close(blocked)
 			}
 			if left == 0 {
 				_ = c.Close()
@@ -665,6 +668,7 @@ func TestHundredMegabytesThroughSmallMarks(t *testing.T) {
 		}), opts)
 		cl := s.dial()
 		cl.send("x")
+		receive(t, blocked) // who reads as fast as all is written would never see that
 		chunk, total := make([]byte, 64<<10), 0
 		for {
 			n, err := cl.Read(chunk)
