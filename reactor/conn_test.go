@@ -666,7 +666,7 @@ func TestHundredMegabytesThroughSmallMarks(t *testing.T) {
 			},
 			close: func(_ *reactor.Conn, err error) { ends <- err },
 		}), opts)
-		cl := s.dial()
+		cl := s.dialNarrow()
 		cl.send("x")
 		receive(t, blocked) // who reads as fast as all is written would never see that
 		chunk, total := make([]byte, 64<<10), 0

@@ -182,17 +182,13 @@ func TestStatsFrames(t *testing.T) {
 
 // What stops reading is counted, once for each stop.
 func TestStatsPauses(t *testing.T) {
-	accept, refs := accepted(&hooks{data: func(c *reactor.Conn, in []byte) (int, error) {
-		for !c.Blocked() {
-			if _, err := c.Write(morePattern()[:64<<10]); err != nil {
-				return 0, err
-			}
-		}
-		return len(in), nil
+	w := watch(t, &hooks{data: func(c *reactor.Conn, in []byte) (int, error) {
+		_, err := c.Write(morePattern()[:1<<20]) // far more than narrow sockets hold
+		return len(in), err
 	}})
-	s := transport{"tcp", 1}.serve(t, accept, nil)
-	cl := s.dial()
-	ref := receive(t, refs)
+	s := transport{"tcp", 1}.serve(t, w.narrowed, nil)
+	cl := s.dialNarrow()
+	ref := receive(t, w.refs)
 	do(t, ref, func(c *reactor.Conn) {
 		c.Pause()
 		c.Pause()
