@@ -99,18 +99,14 @@ func TestTraceTellsALife(t *testing.T) {
 
 // Pausing and blocked output are told, with the interest that follows from them.
 func TestTraceTellsFlowControl(t *testing.T) {
-	accept, refs := accepted(&hooks{data: func(c *reactor.Conn, in []byte) (int, error) {
-		for !c.Blocked() {
-			if _, err := c.Write(morePattern()[:64<<10]); err != nil {
-				return 0, err
-			}
-		}
-		return len(in), nil
+	w := watch(t, &hooks{data: func(c *reactor.Conn, in []byte) (int, error) {
+		_, err := c.Write(morePattern()[:1<<20]) // far more than narrow sockets hold
+		return len(in), err
 	}})
-	s := transport{"tcp", 1}.serve(t, accept, nil)
+	s := transport{"tcp", 1}.serve(t, w.narrowed, nil)
 	rd := s.tracing(reactor.TraceOptions{}).Reader()
-	cl := s.dial()
-	ref := receive(t, refs)
+	cl := s.dialNarrow()
+	ref := receive(t, w.refs)
 	do(t, ref, func(c *reactor.Conn) { c.Pause() })
 	stopped := awaitEvent(t, rd, reactor.TraceStopped)
 	require.Equal(t, reactor.StopPaused, reactor.StopReason(stopped[slices.Index(kinds(stopped), reactor.TraceStopped)].N))
