@@ -67,8 +67,9 @@ func build(ctx context.Context, dir, pkg, out string) error {
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, pkg)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off")
-	// Asked to, it ends its compilers and takes its temporary files with it.
+	// What it leaves behind if it ends before it handles signals goes with what is built.
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOTMPDIR="+filepath.Dir(out))
+	// Asked to, it ends its compilers.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = stopTime
 	text, err := cmd.CombinedOutput()
