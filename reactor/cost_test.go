@@ -95,6 +95,15 @@ func TestMessagesAllocateNothing(t *testing.T) {
 	})
 }
 
+// awaitQueued waits until so many bytes wait in the socket to be received.
+func awaitQueued(t testing.TB, fd, size int) {
+	t.Helper()
+	eventually(t, "all of it waits in the socket", func() bool {
+		n, err := unix.IoctlGetUint32(fd, unix.SIOCINQ)
+		return err == nil && int(n) == size
+	})
+}
+
 // A large frame that waits in the socket is received with few calls. After the first its buffer has room for all of it,
 // though 64 KiB have been received by then and the frame is more than three times as long.
 func TestLargeFramesAreReceivedInPlace(t *testing.T) {
@@ -113,15 +122,7 @@ func TestLargeFramesAreReceivedInPlace(t *testing.T) {
 	do(t, ref, func(c *reactor.Conn) { // which keeps the loop from reading meanwhile
 		_, err := cl.Write(frame)
 		require.NoError(t, err)
-		raw, err := c.SyscallConn()
-		require.NoError(t, err)
-		eventually(t, "all of it waits in the socket", func() (all bool) {
-			require.NoError(t, raw.Control(func(fd uintptr) {
-				n, err := unix.IoctlGetUint32(int(fd), unix.SIOCINQ)
-				all = err == nil && int(n) == len(frame)
-			}))
-			return all
-		})
+		awaitQueued(t, c.FD(), len(frame))
 	})
 	require.Equal(t, 200_000, receive(t, received))
 	var reads []int
@@ -176,10 +177,7 @@ func TestRequestAmongFlooders(t *testing.T) {
 				size = 1
 			}
 			cl.send(strings.Repeat("x", size))
-			eventually(t, "all of it waits in the socket", func() bool {
-				n, err := unix.IoctlGetUint32(fds[i], unix.SIOCINQ)
-				return err == nil && int(n) == size
-			})
+			awaitQueued(t, fds[i], size)
 		}
 		release()
 		for i, n := range receive(t, before) {

@@ -75,10 +75,11 @@ func (s *server) delivered(c net.Conn) {
 	s.t.Helper()
 	ours, theirs := procAddr(s.t, c.LocalAddr()), procAddr(s.t, c.RemoteAddr())
 	empty := func(connection, queues string) func() bool { // of tx_queue:rx_queue
+		line := regexp.MustCompile(connection + " 01 " + queues)
 		return func() bool {
 			table, err := os.ReadFile("/proc/net/tcp")
 			require.NoError(s.t, err)
-			return regexp.MustCompile(connection + " 01 " + queues).Match(table)
+			return line.Match(table)
 		}
 	}
 	// One after the other: a table is no picture of one moment.
